@@ -1,0 +1,1 @@
+"""Who is better: runs, metrics, statistics, figures and the command line."""

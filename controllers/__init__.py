@@ -1,0 +1,1 @@
+"""Who decides: every signal controller, all behind the same two methods."""

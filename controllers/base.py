@@ -1,0 +1,68 @@
+"""The one contract of every controller: ``reset(network, seed)``, then ``act(observation)`` at each decision time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sim.network import Network
+from sim.observation import Observation
+from sim.signals import Decision
+
+if TYPE_CHECKING:
+    from scenarios.spec import Scenario
+    from sim.session import Session
+    from sim.timings import Timings
+
+
+class ControllerError(RuntimeError):
+    """A controller that cannot do its work; the message is one sentence that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a run knows beyond the network: for controllers that plan offline or look ahead."""
+
+    scenario: Scenario
+    seed: int
+    timings: Timings
+    session: Session | None = None
+
+
+class Controller(ABC):
+    """Decides which phase each signal shows.
+
+    A subclass needs ``act`` only. ``reset`` is called once before each run, ``context`` is set before it.
+
+    Attributes:
+        observes: False if ``act`` reads nothing but the clock; the run then skips detectors and is faster.
+        looks_ahead: True if ``act`` calls ``context.session.branch``.
+        deterministic: True if the same seed gives bit-identical results.
+    """
+
+    observes: bool = True
+    looks_ahead: bool = False
+    deterministic: bool = True
+    context: RunContext | None = None
+
+    def reset(self, network: Network, seed: int) -> None:
+        """Prepare for a run on ``network``; keep no state of an earlier run."""
+        self.network = network
+        self.seed = seed
+
+    @abstractmethod
+    def act(self, observation: Observation) -> Mapping[str, Decision | int]:
+        """Return decisions by signal id; a plain int is a phase index.
+
+        Signals that are not named keep what they show (or their installed program). Only signals whose
+        ``observation.due`` is True can change now; other requests are repaired and counted.
+        """
+
+    def counters(self) -> Mapping[str, float]:
+        """What this controller counted since ``reset`` (fallbacks, decisions, ...), for the run's result."""
+        return {}
+
+    def close(self) -> None:
+        """Release what the controller holds; called once after the run."""

@@ -1,0 +1,1 @@
+"""greenloop: the names that a user imports."""

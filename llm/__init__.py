@@ -1,0 +1,1 @@
+"""The language model: backbone, prompt and adapters."""

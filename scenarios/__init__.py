@@ -1,0 +1,1 @@
+"""What happens: scenarios, their demand and their incidents, as pure data without a simulator."""

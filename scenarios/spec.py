@@ -1,0 +1,203 @@
+"""What happens in a run: the typed, validated description of a scenario, in YAML and in Python.
+
+Every quantity carries its unit in its name. Incident times are seconds after ``begin_s``, so that the same
+incident fits any hour.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+INCIDENT_TYPES = ("crash", "roadworks", "road_closure", "demand_surge", "detector_outage", "emergency_vehicle")
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be run; the message is one sentence that names the file and the key."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Demand(_Strict):
+    """How the route files are turned into traffic."""
+
+    scale: float = Field(1.0, gt=0, le=10, description="factor on the number of vehicles")
+    departure_jitter_s: float = Field(0.0, ge=0, description="each departure moves by up to this, drawn from the seed")
+
+
+class _Timed(_Strict):
+    start_s: float = Field(ge=0, description="seconds after the scenario's begin_s")
+    duration_s: float = Field(gt=0, description="seconds until the incident is cleared")
+
+    @property
+    def end_s(self) -> float:
+        """When the incident is cleared, in seconds after the scenario's ``begin_s``."""
+        return self.start_s + self.duration_s
+
+
+class Crash(_Timed):
+    """Standing vehicles block some lanes of a road at one spot."""
+
+    type: Literal["crash"] = "crash"
+    edge: str
+    lanes: tuple[int, ...] = Field(min_length=1, description="lane indices, 0 is the rightmost")
+    position_m: float | None = Field(None, ge=0, description="from the start of the road; the middle when missing")
+
+
+class Roadworks(_Timed):
+    """Some lanes of a road are closed and the rest is driven slowly."""
+
+    type: Literal["roadworks"] = "roadworks"
+    edge: str
+    lanes: tuple[int, ...] = Field(min_length=1)
+    speed_limit_mps: float = Field(8.33, gt=0, description="speed limit beside the works")
+
+
+class RoadClosure(_Timed):
+    """A road is closed; a share of the drivers reroutes at once, the others at the last junction before it."""
+
+    type: Literal["road_closure"] = "road_closure"
+    edge: str
+    reroute_share: float = Field(0.5, ge=0, le=1)
+
+
+class DemandSurge(_Timed):
+    """An event lets out: extra vehicles leave from one road."""
+
+    type: Literal["demand_surge"] = "demand_surge"
+    edge: str
+    vehicles: int = Field(gt=0)
+
+
+class DetectorOutage(_Timed):
+    """The detectors on all lanes of a road see nothing."""
+
+    type: Literal["detector_outage"] = "detector_outage"
+    edge: str
+
+
+class EmergencyVehicle(_Timed):
+    """An emergency vehicle crosses the network with its blue light on; ``duration_s`` bounds the report, not the drive."""
+
+    type: Literal["emergency_vehicle"] = "emergency_vehicle"
+    from_edge: str
+    to_edge: str
+
+
+Incident = Annotated[
+    Crash | Roadworks | RoadClosure | DemandSurge | DetectorOutage | EmergencyVehicle, Field(discriminator="type")
+]
+
+
+class IncidentRates(_Strict):
+    """Incidents drawn from the run's seed: how many of each type are expected in an hour."""
+
+    crash_per_h: float = Field(0.0, ge=0)
+    roadworks_per_h: float = Field(0.0, ge=0)
+    road_closure_per_h: float = Field(0.0, ge=0)
+    demand_surge_per_h: float = Field(0.0, ge=0)
+    detector_outage_per_h: float = Field(0.0, ge=0)
+    emergency_vehicle_per_h: float = Field(0.0, ge=0)
+
+
+class Scenario(_Strict):
+    """A network, its traffic, its hour and its incidents.
+
+    ``begin_s`` and ``end_s`` are SUMO's clock. The first ``warmup_s`` run under the network's own programs and are
+    not measured. Relative paths are relative to the YAML file.
+    """
+
+    name: str = Field(min_length=1)
+    net_file: Path
+    route_files: tuple[Path, ...] = Field(min_length=1)
+    additional_files: tuple[Path, ...] = ()
+    begin_s: float = Field(0.0, ge=0)
+    end_s: float = Field(3600.0, gt=0)
+    warmup_s: float = Field(0.0, ge=0)
+    demand: Demand = Demand()
+    incidents: tuple[Incident, ...] = ()
+    incident_rates: IncidentRates = IncidentRates()
+    tags: tuple[str, ...] = ()
+    licence: str = ""
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _horizon(self) -> Scenario:
+        if self.end_s <= self.begin_s + self.warmup_s:
+            raise ValueError(
+                f"end_s ({self.end_s:g}) must be later than begin_s + warmup_s ({self.begin_s + self.warmup_s:g})"
+            )
+        return self
+
+    @property
+    def horizon_s(self) -> float:
+        """Measured time in seconds: from the end of the warm-up to ``end_s``."""
+        return self.end_s - self.begin_s - self.warmup_s
+
+    @property
+    def has_incidents(self) -> bool:
+        """Whether incidents are listed or can be drawn."""
+        return bool(self.incidents) or any(rate > 0 for rate in self.incident_rates.model_dump().values())
+
+    def with_(self, **changes: Any) -> Scenario:
+        """Return a validated copy with some fields replaced."""
+        return _validated({**self.model_dump(), **changes}, source=self.name)
+
+    def to_yaml(self, path: Path) -> None:
+        """Write the scenario, defaults left out, to ``path``."""
+        data = self.model_dump(mode="json", exclude_defaults=True)
+        for incident, spec in zip(data.get("incidents", []), self.incidents, strict=True):
+            incident["type"] = spec.type  # the discriminator is a default and would be left out
+        path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+
+    def sha256(self) -> str:
+        """Hash of the description and of the contents of every file it names (not of their paths)."""
+        digest = hashlib.sha256()
+        paths = {"net_file", "route_files", "additional_files"}
+        digest.update(self.model_dump_json(exclude=paths).encode())
+        for file in (self.net_file, *self.route_files, *self.additional_files):
+            digest.update(file.read_bytes())
+        return digest.hexdigest()
+
+
+def read_yaml(path: Path) -> Scenario:
+    """Read a scenario file.
+
+    Raises:
+        ScenarioError: the file is missing, is no YAML mapping, or has a key that does not fit.
+    """
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ScenarioError(f"Scenario file {path} cannot be read ({error.strerror}); check the path.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        detail = str(error).replace("\n", " ")
+        raise ScenarioError(f"Scenario file {path} is not valid YAML: {detail}.") from error
+    if not isinstance(data, dict):
+        raise ScenarioError(f"Scenario file {path} must hold a mapping such as 'name: my_city', not a {type(data).__name__}.")
+
+    def absolute(value: object) -> object:
+        return path.parent / value if isinstance(value, str) else value
+
+    if "net_file" in data:
+        data["net_file"] = absolute(data["net_file"])
+    for key in ("route_files", "additional_files"):
+        if isinstance(data.get(key), list):
+            data[key] = [absolute(value) for value in data[key]]
+    return _validated(data, source=str(path))
+
+
+def _validated(data: dict[str, Any], source: str) -> Scenario:
+    try:
+        return Scenario.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "scenario"
+        more = f" ({error.error_count() - 1} more problems after it)" if error.error_count() > 1 else ""
+        raise ScenarioError(f"{source}: {key}: {first['msg']}{more}.") from error

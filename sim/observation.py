@@ -1,0 +1,70 @@
+"""What a controller may see, and nothing more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Bounds of the three zones before a stop line, in metres; column k of ``zone_veh`` counts [ZONES_M[k], ZONES_M[k+1]).
+ZONES_M = (0.0, 50.0, 100.0, 200.0)
+#: Averaging windows of ``flow_veh_h``, in minutes.
+FLOW_WINDOWS_MIN = (1, 5, 15)
+
+
+@dataclass(frozen=True)
+class Report:
+    """An incident as the control room hears of it: late, worded freely, sometimes wrong about a detail.
+
+    ``text`` is what a language model reads; the other fields are the same facts for models that read no text.
+    """
+
+    time_s: float
+    incident_id: str
+    text: str
+    type: str
+    edge: str
+    blocked_lanes: int
+    total_lanes: int
+    cleared: bool = False
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The state of all signals at one decision time.
+
+    Lane arrays follow ``Network.lanes`` (L incoming lanes), exit arrays ``Network.exits`` (E outgoing lanes), signal
+    arrays ``Network.signals`` (S signals). What a failed detector does not see is NaN, and False in ``lane_ok``.
+
+    Attributes:
+        time_s: SUMO's clock, s.
+        queue_veh: (L,) halted vehicles (below 0.1 m/s) on the approach to the stop line.
+        wait_s: (L,) longest current wait of a halted vehicle, s.
+        zone_veh: (L, 3) vehicles 0-50, 50-100 and 100-200 m before the stop line. Beyond the start of a lane
+            the zones go on upstream; a vehicle that could still choose between k lanes counts 1/k on each.
+        speed_mps: (L,) mean speed of the vehicles in the zones, m/s; the speed limit on an empty lane.
+        flow_veh_h: (L, 3) flow over the last 1, 5 and 15 full minutes (fewer at the start), veh/h, from an
+            induction loop up to 200 m before the stop line.
+        lane_ok: (L,) False where the detectors are out.
+        exit_veh: (E,) vehicles on the outgoing lane.
+        exit_room_veh: (E,) vehicles that still fit on it, at 7.5 m each.
+        phase: (S,) index of the active phase in ``Signal.phases``; -1 while the signal's installed program runs.
+        phase_age_s: (S,) seconds since that phase began, the intergreen before it not counted.
+        due: (S,) True where a decision is asked for: green, minimum served, no hold and no change in progress.
+        reports: every incident report received so far, oldest first.
+    """
+
+    time_s: float
+    queue_veh: NDArray[np.float64]
+    wait_s: NDArray[np.float64]
+    zone_veh: NDArray[np.float64]
+    speed_mps: NDArray[np.float64]
+    flow_veh_h: NDArray[np.float64]
+    lane_ok: NDArray[np.bool_]
+    exit_veh: NDArray[np.float64]
+    exit_room_veh: NDArray[np.float64]
+    phase: NDArray[np.int64]
+    phase_age_s: NDArray[np.float64]
+    due: NDArray[np.bool_]
+    reports: tuple[Report, ...] = field(default=())

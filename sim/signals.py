@@ -1,0 +1,296 @@
+"""The signal state machine: whatever is asked, the lights stay safe. Pure; it never talks to a simulator.
+
+Guarantees, for every sequence of requests (property-tested):
+
+* a phase shows at least ``min_green_s`` seconds before it ends;
+* a link that loses green shows ``yellow_s`` seconds of yellow and then ``all_red_s`` of red before another starts;
+* links that are green before and after a change stay green through it;
+* two foe links are green together only if one row of the network's own program shows exactly that pair;
+* a link with a standing call is red for at most ``max_red_s`` (or what serving every phase once takes, if longer).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+
+from sim.network import GREEN, YELLOW, Network, Signal
+from sim.timings import Timings
+
+
+class DecisionError(ValueError):
+    """A decision that makes no sense; the message names the signal and what was asked."""
+
+
+@dataclass(frozen=True)
+class ProgramRow:
+    """One row of an installed program; ``min_s`` and ``max_s`` matter to actuated programs only."""
+
+    state: str
+    duration_s: float
+    min_s: float | None = None
+    max_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """A whole SUMO program for one signal, run by SUMO itself."""
+
+    rows: tuple[ProgramRow, ...]
+    type: str = "static"  # or actuated, delay_based
+    offset_s: float = 0.0
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a controller asks of one signal: a phase, optionally held for a time, or a whole program."""
+
+    phase: int | None = None
+    hold_s: float | None = None
+    program: Program | None = None
+
+
+def check_decisions(network: Network, decisions: object) -> dict[str, Decision]:
+    """Turn what a controller returned into decisions by signal id.
+
+    Raises:
+        DecisionError: it is no mapping, or names an unknown or uncontrollable signal, an unknown phase, a hold that
+            is no positive number, or an unsafe program.
+    """
+    if not isinstance(decisions, Mapping):
+        raise DecisionError(
+            f"The controller returned {type(decisions).__name__}; it must return a mapping of signal id to phase."
+        )
+    signals = {signal.id: signal for signal in network.signals}
+    return {str(name): _check_one(signals.get(name), name, asked) for name, asked in decisions.items()}
+
+
+def _check_one(signal: Signal | None, name: object, asked: object) -> Decision:
+    if signal is None:
+        raise DecisionError(f"The controller decided for signal {name!r}, which is not in the network.")
+    if isinstance(asked, Integral) and not isinstance(asked, bool):
+        asked = Decision(phase=int(asked))
+    if not isinstance(asked, Decision):
+        raise DecisionError(f"For signal '{signal.id}' the controller returned {asked!r}; return a phase index or a Decision.")
+    if asked.program is not None:
+        _check_program(signal, asked.program)
+        return asked
+    if signal.problem is not None:
+        raise DecisionError(f"The controller decided for a signal that cannot be controlled: {signal.problem}")
+    if not isinstance(asked.phase, Integral) or not 0 <= asked.phase < len(signal.phases):
+        raise DecisionError(
+            f"For signal '{signal.id}' the controller asked for phase {asked.phase!r}; it has phases 0 to {len(signal.phases) - 1}."
+        )
+    if asked.hold_s is not None and not (
+        isinstance(asked.hold_s, Real) and math.isfinite(asked.hold_s) and asked.hold_s > 0
+    ):
+        raise DecisionError(f"For signal '{signal.id}' the controller asked to hold for {asked.hold_s!r}; give seconds above 0.")
+    return asked
+
+
+def _check_program(signal: Signal, program: Program) -> None:
+    if not program.rows:
+        raise DecisionError(f"The program for signal '{signal.id}' has no rows.")
+    allowed = native_pairs(signal)
+    for row in program.rows:
+        if len(row.state) != signal.links:
+            raise DecisionError(
+                f"The program for signal '{signal.id}' has a row of {len(row.state)} links; the signal has {signal.links}."
+            )
+        if not row.duration_s > 0:
+            raise DecisionError(f"The program for signal '{signal.id}' has a row of {row.duration_s} s; give seconds above 0.")
+        if unsafe := green_foes(signal, row.state) - allowed:
+            raise DecisionError(
+                f"The program for signal '{signal.id}' shows green to crossing links {sorted(unsafe)[0]}, "
+                "which no row of the network's own program does."
+            )
+
+
+def green_foes(signal: Signal, state: str) -> set[tuple[int, int]]:
+    """The foe pairs that are green together in ``state``."""
+    green = {link for link, letter in enumerate(state) if letter in GREEN}
+    return {pair for pair in signal.foes if pair[0] in green and pair[1] in green}
+
+
+def native_pairs(signal: Signal) -> set[tuple[int, int]]:
+    """The foe pairs that the network's own program shows green together."""
+    return set().union(*(green_foes(signal, row.state) for row in signal.program))
+
+
+def intergreen(before: str, after: str, yellow_s: int, all_red_s: int) -> list[str]:
+    """The states, one a second, between two phases; empty where no link loses green."""
+    pairs = list(zip(before, after, strict=True))
+    ending = [a in GREEN | YELLOW and b not in GREEN for a, b in pairs]
+    if not any(ending):
+        return []
+
+    def kept(a: str, b: str) -> str:
+        return "g" if "g" in (a, b) else "G"
+
+    yellow, red = "", ""
+    for (a, b), ends in zip(pairs, ending, strict=True):
+        if a in GREEN and b in GREEN:
+            yellow, red = yellow + kept(a, b), red + kept(a, b)
+        elif ends:
+            yellow, red = yellow + "y", red + b
+        else:
+            yellow, red = yellow + (a if a not in YELLOW else "y"), red + ("r" if b in GREEN else b)
+    return [yellow] * yellow_s + [red] * all_red_s
+
+
+class SignalMachine:
+    """Shows one signal's phases second by second.
+
+    ``repairs`` counts what had to be changed: ``min_green`` (a change was asked for too early and not made),
+    ``max_red`` (a phase was forced because a link had waited too long).
+    """
+
+    def __init__(self, signal: Signal, timings: Timings, state: str, age_s: int) -> None:
+        self.signal, self.timings = signal, timings
+        self.yellow_s = signal.yellow_s if timings.yellow_s is None else timings.yellow_s
+        self.intergreen_s = self.yellow_s + timings.all_red_s
+        self.service_s = self.intergreen_s + timings.min_green_s
+        self.max_red_s = max(timings.max_red_s, (len(signal.phases) + 2) * self.service_s)
+        self.state = state
+        self.phase = next((phase.index for phase in signal.phases if phase.state == state), -1)
+        self.age_s = age_s if self.phase >= 0 else timings.min_green_s
+        self.hold_s = 0
+        self.red_s = [0] * signal.links
+        self.called = [True] * signal.links
+        self.repairs: Counter[str] = Counter()
+        self.switches = 0
+        self._change: list[str] = []
+        self._green = [frozenset(m.link for m in phase.movements) for phase in signal.phases]
+        self._served = sorted(frozenset().union(*self._green))
+
+    @property
+    def due(self) -> bool:
+        """Whether a decision can take effect now."""
+        return not self._change and self.hold_s <= 0 and self.age_s >= self.timings.min_green_s
+
+    def call(self, links: Iterable[int]) -> None:
+        """Say which links have demand now; only these have a maximum red."""
+        wanted = set(links)
+        self.called = [link in wanted for link in range(self.signal.links)]
+
+    def request(self, phase: int, hold_s: float | None = None) -> None:
+        """Ask for a phase from now on; an impossible wish is repaired and counted."""
+        if not 0 <= phase < len(self.signal.phases):
+            self.repairs["unknown_phase"] += 1
+        elif self._change or self.age_s < self.timings.min_green_s:
+            self.repairs["min_green"] += phase != self.phase
+        elif not self._force_overdue(wanted=phase):
+            self._switch(phase)
+            self.hold_s = math.ceil(hold_s) if hold_s else 0
+
+    def tick(self) -> str:
+        """Advance one second and return the state to show during it."""
+        if not self._change and self.age_s >= self.timings.min_green_s:
+            self._force_overdue(wanted=self.phase)
+        if self._change:
+            self.state = self._change.pop(0)
+        else:
+            self.state = self.signal.phases[self.phase].state if self.phase >= 0 else self.state
+            self.age_s += 1
+            self.hold_s -= 1
+        for link in self._served:
+            waits = self.called[link] and self.state[link] not in GREEN
+            self.red_s[link] = self.red_s[link] + 1 if waits else 0
+        return self.state
+
+    def _switch(self, phase: int) -> None:
+        if phase == self.phase:
+            return
+        self._change = intergreen(self.state, self.signal.phases[phase].state, self.yellow_s, self.timings.all_red_s)
+        self.phase, self.age_s = phase, 0
+        self.switches += 1
+
+    def _force_overdue(self, wanted: int) -> bool:
+        forced = self._overdue()
+        if forced is None:
+            return False
+        self.repairs["max_red"] += forced != wanted
+        self._switch(forced)
+        self.hold_s = 0
+        return True
+
+    def _overdue(self) -> int | None:
+        """The phase to force now, if waiting any longer could break a maximum red; earliest deadline first.
+
+        If the phases that waiting links need were served one after the other, each for its minimum, the k-th would
+        start after k intergreens and k - 1 minimum greens. One more service is left for a free choice before that.
+        """
+        waiting = [link for link in self._served if self.red_s[link] > 0]
+        if not waiting or max(self.red_s) < self.max_red_s - (len(waiting) + 1) * self.service_s - 1:
+            return None
+        waiting.sort(key=lambda link: -self.red_s[link])
+        first, covered, start_s = None, set(), self.service_s
+        for link in waiting:
+            if link in covered:
+                continue
+            phase = max(
+                (p for p, green in enumerate(self._green) if link in green),
+                key=lambda p: [other in self._green[p] for other in waiting],
+            )
+            first = phase if first is None else first
+            covered |= self._green[phase]
+            start_s += self.intergreen_s
+            if self.red_s[link] + start_s + 1 >= self.max_red_s:
+                return first
+            start_s += self.timings.min_green_s
+        return None
+
+
+class Auditor:
+    """Watches the lights that a signal really shows, second by second, and counts what breaks the rules.
+
+    ``violations``: ``no_yellow`` (green to red at once or after too short a yellow), ``min_green`` (a link's green was
+    too short), ``foes`` (a foe pair that the native program never shows). Used on installed programs.
+    """
+
+    def __init__(self, signal: Signal, timings: Timings) -> None:
+        self.signal = signal
+        self.yellow_s = min(signal.yellow_s, timings.yellow_s or signal.yellow_s)
+        self.min_green_s = timings.min_green_s
+        self.allowed = native_pairs(signal)
+        self.violations: Counter[str] = Counter()
+        self.state = ""
+        self.age_s = 0  # seconds that the present state has been shown
+        self.switches = 0
+        self._since: list[int] = []  # per link, seconds since its present kind of light began; -1 before the first change
+        self._clock_s = 0
+
+    def see(self, state: str) -> None:
+        """Record the state shown during one second."""
+        self._clock_s += 1
+        if state == self.state:
+            self.age_s += 1
+            return
+        if self.state:
+            self._changed(state)
+        else:
+            self._since = [-1] * len(state)
+        self.violations["foes"] += len(green_foes(self.signal, state) - self.allowed)
+        self.state, self.age_s = state, 1
+
+    def _changed(self, state: str) -> None:
+        for link, (before, after) in enumerate(zip(self.state, state, strict=True)):
+            old, new = _kind(before), _kind(after)
+            if old == new:
+                continue
+            shown_s = self._clock_s - self._since[link] if self._since[link] >= 0 else math.inf
+            if old == "green":
+                self.switches += 1
+                self.violations["no_yellow"] += new == "red"
+                self.violations["min_green"] += shown_s < self.min_green_s
+            elif old == "yellow" and new == "red":
+                self.violations["no_yellow"] += shown_s < self.yellow_s
+            self._since[link] = self._clock_s
+
+
+def _kind(letter: str) -> str:
+    return "green" if letter in GREEN else "yellow" if letter in YELLOW else "red"

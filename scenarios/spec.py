@@ -6,7 +6,9 @@ incident fits any hour.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,14 +23,22 @@ class ScenarioError(ValueError):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+LaneIndices = Annotated[
+    tuple[Annotated[int, Field(ge=0)], ...],
+    Field(min_length=1, description="lane indices, 0 is the rightmost"),
+]
 
 
 class Demand(_Strict):
     """How the route files are turned into traffic."""
 
-    scale: float = Field(1.0, gt=0, le=10, description="factor on the number of vehicles")
-    departure_jitter_s: float = Field(0.0, ge=0, description="each departure moves by up to this, drawn from the seed")
+    scale: float = Field(default=1.0, gt=0, le=10, description="factor on the number of vehicles")
+    departure_jitter_s: float = Field(
+        default=0.0, ge=0, description="each departure moves by up to this, drawn from the seed"
+    )
 
 
 class _Timed(_Strict):
@@ -46,8 +56,10 @@ class Crash(_Timed):
 
     type: Literal["crash"] = "crash"
     edge: str
-    lanes: tuple[int, ...] = Field(min_length=1, description="lane indices, 0 is the rightmost")
-    position_m: float | None = Field(None, ge=0, description="from the start of the road; the middle when missing")
+    lanes: LaneIndices
+    position_m: float | None = Field(
+        default=None, ge=0, description="from the start of the road; the middle when missing"
+    )
 
 
 class Roadworks(_Timed):
@@ -55,8 +67,8 @@ class Roadworks(_Timed):
 
     type: Literal["roadworks"] = "roadworks"
     edge: str
-    lanes: tuple[int, ...] = Field(min_length=1)
-    speed_limit_mps: float = Field(8.33, gt=0, description="speed limit beside the works")
+    lanes: LaneIndices
+    speed_limit_mps: float = Field(default=8.33, gt=0, description="speed limit beside the works")
 
 
 class RoadClosure(_Timed):
@@ -64,7 +76,7 @@ class RoadClosure(_Timed):
 
     type: Literal["road_closure"] = "road_closure"
     edge: str
-    reroute_share: float = Field(0.5, ge=0, le=1)
+    reroute_share: float = Field(default=0.5, ge=0, le=1)
 
 
 class DemandSurge(_Timed):
@@ -83,7 +95,7 @@ class DetectorOutage(_Timed):
 
 
 class EmergencyVehicle(_Timed):
-    """An emergency vehicle crosses the network with its blue light on; ``duration_s`` bounds the report, not the drive."""
+    """A vehicle crosses the network with its blue light on; ``duration_s`` bounds the report, not the drive."""
 
     type: Literal["emergency_vehicle"] = "emergency_vehicle"
     from_edge: str
@@ -98,12 +110,12 @@ Incident = Annotated[
 class IncidentRates(_Strict):
     """Incidents drawn from the run's seed: how many of each type are expected in an hour."""
 
-    crash_per_h: float = Field(0.0, ge=0)
-    roadworks_per_h: float = Field(0.0, ge=0)
-    road_closure_per_h: float = Field(0.0, ge=0)
-    demand_surge_per_h: float = Field(0.0, ge=0)
-    detector_outage_per_h: float = Field(0.0, ge=0)
-    emergency_vehicle_per_h: float = Field(0.0, ge=0)
+    crash_per_h: float = Field(default=0.0, ge=0)
+    roadworks_per_h: float = Field(default=0.0, ge=0)
+    road_closure_per_h: float = Field(default=0.0, ge=0)
+    demand_surge_per_h: float = Field(default=0.0, ge=0)
+    detector_outage_per_h: float = Field(default=0.0, ge=0)
+    emergency_vehicle_per_h: float = Field(default=0.0, ge=0)
 
 
 class Scenario(_Strict):
@@ -117,9 +129,9 @@ class Scenario(_Strict):
     net_file: Path
     route_files: tuple[Path, ...] = Field(min_length=1)
     additional_files: tuple[Path, ...] = ()
-    begin_s: float = Field(0.0, ge=0)
-    end_s: float = Field(3600.0, gt=0)
-    warmup_s: float = Field(0.0, ge=0)
+    begin_s: float = Field(default=0.0, ge=0)
+    end_s: float = Field(default=3600.0, gt=0)
+    warmup_s: float = Field(default=0.0, ge=0)
     demand: Demand = Demand()
     incidents: tuple[Incident, ...] = ()
     incident_rates: IncidentRates = IncidentRates()
@@ -149,21 +161,56 @@ class Scenario(_Strict):
         """Return a validated copy with some fields replaced."""
         return _validated({**self.model_dump(), **changes}, source=self.name)
 
+    @property
+    def files(self) -> Iterator[Path]:
+        """Every file that the scenario names: the network, the routes, the additional files."""
+        yield from (self.net_file, *self.route_files, *self.additional_files)
+
+    def check_files(self) -> None:
+        """Make sure that every file can be read.
+
+        Raises:
+            ScenarioError: one of them cannot.
+        """
+        for file in self.files:
+            _read(file, self.name)
+
     def to_yaml(self, path: Path) -> None:
-        """Write the scenario, defaults left out, to ``path``."""
+        """Write the scenario to ``path``: defaults left out, files relative to its folder where they lie below it."""
         data = self.model_dump(mode="json", exclude_defaults=True)
         for incident, spec in zip(data.get("incidents", []), self.incidents, strict=True):
             incident["type"] = spec.type  # the discriminator is a default and would be left out
-        path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+        data["net_file"] = _relative(self.net_file, path)
+        data["route_files"] = [_relative(file, path) for file in self.route_files]
+        if self.additional_files:
+            data["additional_files"] = [_relative(file, path) for file in self.additional_files]
+        path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def sha256(self) -> str:
-        """Hash of the description and of the contents of every file it names (not of their paths)."""
+        """Hash of the description and of the contents of every file it names (not of their paths).
+
+        Raises:
+            ScenarioError: a file cannot be read.
+        """
         digest = hashlib.sha256()
         paths = {"net_file", "route_files", "additional_files"}
         digest.update(self.model_dump_json(exclude=paths).encode())
-        for file in (self.net_file, *self.route_files, *self.additional_files):
-            digest.update(file.read_bytes())
+        for file in self.files:
+            digest.update(_read(file, self.name))
         return digest.hexdigest()
+
+
+def _read(file: Path, scenario: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        reason = error.strerror
+        raise ScenarioError(f"Scenario {scenario}: {file} cannot be read ({reason}); check the path.") from error
+
+
+def _relative(file: Path, yaml_file: Path) -> str:
+    file, folder = file.resolve(), yaml_file.resolve().parent
+    return str(file.relative_to(folder) if file.is_relative_to(folder) else file)
 
 
 def read_yaml(path: Path) -> Scenario:
@@ -173,14 +220,16 @@ def read_yaml(path: Path) -> Scenario:
         ScenarioError: the file is missing, is no YAML mapping, or has a key that does not fit.
     """
     try:
-        data = yaml.safe_load(path.read_text())
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ScenarioError(f"Scenario file {path} cannot be read ({error.strerror}); check the path.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         detail = str(error).replace("\n", " ")
         raise ScenarioError(f"Scenario file {path} is not valid YAML: {detail}.") from error
     if not isinstance(data, dict):
-        raise ScenarioError(f"Scenario file {path} must hold a mapping such as 'name: my_city', not a {type(data).__name__}.")
+        raise ScenarioError(
+            f"Scenario file {path} must hold a mapping such as 'name: my_city', not a {type(data).__name__}."
+        )
 
     def absolute(value: object) -> object:
         return path.parent / value if isinstance(value, str) else value
@@ -199,5 +248,18 @@ def _validated(data: dict[str, Any], source: str) -> Scenario:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "scenario"
-        more = f" ({error.error_count() - 1} more problems after it)" if error.error_count() > 1 else ""
-        raise ScenarioError(f"{source}: {key}: {first['msg']}{more}.") from error
+        count = error.error_count() - 1
+        more = f" ({count} more problem{'s' if count > 1 else ''} after it)" if count else ""
+        raise ScenarioError(f"{source}: {key}: {_what_is_wrong(dict(first))}{more}.") from error
+
+
+def _what_is_wrong(problem: dict[str, Any]) -> str:
+    if problem["type"] != "extra_forbidden":
+        return str(problem["msg"]).removeprefix("Value error, ")
+    near = difflib.get_close_matches(str(problem["loc"][-1]), _keys(), n=1)
+    return "this key is not known" + (f"; did you mean '{near[0]}'?" if near else "; remove it")
+
+
+def _keys() -> set[str]:
+    models = (Scenario, Demand, IncidentRates, Crash, Roadworks, RoadClosure, DemandSurge, DetectorOutage)
+    return {key for model in (*models, EmergencyVehicle) for key in model.model_fields}

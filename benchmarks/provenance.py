@@ -1,0 +1,66 @@
+"""Where a result comes from: versions, checkout and machine. No host name, no user name, no paths."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from benchmarks.results import GitRecord
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARIES = ("numpy", "torch", "transformers", "peft", "pydantic")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of SUMO, Python, greenloop and the main libraries, read without importing them."""
+    named = {"greenloop": "greenloop", "sumo": "libsumo", **{name: name for name in LIBRARIES}}
+    found = {"python": platform.python_version()}
+    for label, distribution in named.items():
+        try:
+            found[label] = metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def git(root: Path = ROOT) -> GitRecord | None:
+    """Commit and dirty flag of the project's checkout; None when greenloop is installed without one."""
+    if not (root / ".git").exists():
+        return None
+    commit, status = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain", "--untracked-files=no")
+    return None if commit is None else GitRecord(commit=commit, dirty=bool(status))
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+@cache
+def machine() -> dict[str, str | int]:
+    """Processor, cores and platform."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {
+        "cpu": _cpu(),
+        "cores": usable,
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

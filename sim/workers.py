@@ -1,0 +1,121 @@
+"""Supervised worker processes behind one small seam, so that a distributed engine can stand in later.
+
+Workers start fresh (spawn), stay warm between tasks (a language model stays loaded), and keep numerical libraries to
+one thread each. A task that raises, takes too long or whose process dies fails with a sentence; the others go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+TaskT = TypeVar("TaskT")
+ValueT = TypeVar("ValueT")
+
+#: One thread each: workers share the cores, and results must not depend on how many there are.
+THREAD_SETTINGS = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@dataclass(frozen=True)
+class Finished(Generic[TaskT, ValueT]):
+    """A task that ended: ``value`` when it worked, else ``problem``, one sentence."""
+
+    task: TaskT
+    value: ValueT | None = None
+    problem: str | None = None
+
+
+class Workers(Generic[TaskT, ValueT]):
+    """A pool that applies one function to tasks; use it as a context manager.
+
+    ``function`` and the tasks must be picklable. Leaving the context kills what still runs.
+    """
+
+    def __init__(self, function: Callable[[TaskT], ValueT], count: int, timeout_s: float | None = None) -> None:
+        if count < 1:
+            raise ValueError(f"At least one worker is needed, not {count}.")
+        self.function, self.count, self.timeout_s = function, count, timeout_s
+        self._pool: Any = None
+        self._settings = contextlib.ExitStack()
+
+    def __enter__(self) -> Workers[TaskT, ValueT]:
+        # Processes inherit the settings before they import any library, and so does one that replaces a dead one.
+        self._settings.enter_context(_environment(THREAD_SETTINGS))
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPool(max_workers=self.count, context=context, initializer=_prepare)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._pool.close()
+        else:
+            self._pool.stop()
+        self._pool.join()
+        self._settings.close()
+
+    def run(self, tasks: Sequence[TaskT]) -> Iterator[Finished[TaskT, ValueT]]:
+        """Yield every task once, as it ends."""
+        waiting = {self._pool.schedule(self.function, args=[task], timeout=self.timeout_s): task for task in tasks}
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                yield self._finished(future, waiting.pop(future))
+
+    def _finished(self, future: Any, task: TaskT) -> Finished[TaskT, ValueT]:
+        try:
+            return Finished(task, value=future.result())
+        except ProcessExpired as error:
+            return Finished(task, problem=f"Its process died (exit code {error.exitcode}), perhaps for lack of memory.")
+        except TimeoutError as error:
+            if self.timeout_s is None or error.args[:1] != ("Task timeout",):  # the task's own
+                return Finished(task, problem=one_sentence(error))
+            return Finished(task, problem=f"It took longer than {self.timeout_s:g} s and was stopped.")
+        except Exception as error:  # whatever the task raised belongs to the task, in words
+            return Finished(task, problem=one_sentence(error))
+
+
+def one_sentence(error: BaseException) -> str:
+    """The error's own words in one line; its class where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _prepare() -> None:
+    """Make a worker end with its parent, however that died."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,108 @@
+"""Worker processes: tasks that fail, hang or kill their process, and what the others see of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sim.workers import Workers, one_sentence
+
+
+def work(task: str) -> str:
+    """The function under test lives at module level, because a fresh process imports it."""
+    if task == "raise":
+        raise ValueError("two\n  lines")
+    if task == "time":
+        raise TimeoutError("the server did not answer")
+    if task == "hang":
+        time.sleep(60)
+    if task == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task == "threads":
+        return os.environ["OMP_NUM_THREADS"]
+    return f"{task} in {os.getpid()}"
+
+
+def outcomes(tasks: list[str], count: int = 1, timeout_s: float | None = None) -> dict[str, str | None]:
+    with Workers(work, count, timeout_s) as workers:
+        return {done.task: done.problem or done.value for done in workers.run(tasks)}
+
+
+def test_workers_stay_warm_use_one_thread_and_leave_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    found = outcomes(["a", "b", "threads"])
+    assert found["a"].split()[-1] == found["b"].split()[-1] != str(os.getpid())
+    assert found["threads"] == "1"
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+def test_a_failing_hanging_or_dying_task_leaves_the_others_alone() -> None:
+    found = outcomes(["raise", "die", "hang", "time", "fine"], timeout_s=2.0)
+    assert found["raise"] == "two lines"
+    assert found["time"] == "the server did not answer"
+    assert "process died" in found["die"]
+    assert found["hang"] == "It took longer than 2 s and was stopped."
+    assert found["fine"].startswith("fine in")
+
+
+def interrupted() -> None:
+    with Workers(work, 2) as workers:
+        for _ in workers.run(["hang", "fine", "hang"]):
+            raise KeyboardInterrupt
+
+
+def test_leaving_early_stops_what_still_runs() -> None:
+    begin_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert time.monotonic() - begin_s < 15
+
+
+def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from sim.workers import Workers\n"
+        "def note(path):\n"
+        "    open(path, 'w').write(str(os.getpid()))\n"
+        "    time.sleep(60)\n"
+        "if __name__ == '__main__':\n"
+        "    with Workers(note, 1) as workers:\n"
+        "        list(workers.run([sys.argv[1]]))\n"
+    )
+    pid_file = tmp_path / "pid"
+    with subprocess.Popen([sys.executable, str(script), str(pid_file)]) as parent:
+        wait_until(lambda: pid_file.exists() and pid_file.read_text() != "")
+        worker = int(pid_file.read_text())
+        assert running(worker)
+        parent.kill()
+    wait_until(lambda: not running(worker))
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition: object, seconds: float = 15.0) -> None:
+    end_s = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end_s, "waited too long"
+        time.sleep(0.05)
+
+
+def test_no_workers_is_refused() -> None:
+    with pytest.raises(ValueError, match="At least one worker"):
+        Workers(work, 0)
+
+
+def test_an_error_without_words_is_named() -> None:
+    assert one_sentence(KeyError()) == "KeyError"

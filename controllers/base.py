@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,9 +61,17 @@ class Controller(ABC):
         ``observation.due`` is True can change now; other requests are repaired and counted.
         """
 
+    def parameters(self) -> dict[str, object]:
+        """The constructor's parameters with their values, for the run's result.
+
+        By default those that ``__init__`` keeps under their own names.
+        """
+        names = inspect.signature(type(self).__init__).parameters
+        return {name: getattr(self, name) for name in list(names)[1:] if hasattr(self, name)}
+
     def counters(self) -> Mapping[str, float]:
         """What this controller counted since ``reset`` (fallbacks, decisions, ...), for the run's result."""
         return {}
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most controllers hold nothing
         """Release what the controller holds; called once after the run."""

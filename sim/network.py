@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from xml.sax import SAXException
@@ -151,7 +151,7 @@ class Network:
 
 
 @lru_cache(maxsize=16)
-def _read(path: Path, stamp: int) -> Network:
+def _read(path: Path, _stamp: int) -> Network:
     net = _parse(path)
     tls_ids = sorted(tl.getID() for tl in net.getTrafficLights())
     if not tls_ids:
@@ -250,7 +250,12 @@ class _Builder:
         program_id, logic = next(iter(programs.items())) if programs else ("", None)
         program = [ProgramStep(p.state, float(p.duration)) for p in logic.getPhases()] if logic else []
         movements = tuple(
-            Movement(link, self.lane_index[incoming.getID()], self.exit_index[outgoing.getID()], self._direction(incoming, outgoing))
+            Movement(
+                link,
+                self.lane_index[incoming.getID()],
+                self.exit_index[outgoing.getID()],
+                self._direction(incoming, outgoing),
+            )
             for incoming, outgoing, link in sorted(
                 self.connections[tls], key=lambda c: (c[2], c[0].getID(), c[1].getID())
             )
@@ -272,7 +277,10 @@ class _Builder:
             links=len(program[0].state) if program else 0,
             foes=self._foes(tls),
             neighbours=tuple(sorted(tls_index[other] for other in self._neighbours(tls))),
-            position_m=(sum(c[0] for c in coordinates) / len(coordinates), sum(c[1] for c in coordinates) / len(coordinates)),
+            position_m=(
+                sum(c[0] for c in coordinates) / len(coordinates),
+                sum(c[1] for c in coordinates) / len(coordinates),
+            ),
             problem=_problem(tls, program, movements, phases),
         )
 
@@ -300,7 +308,7 @@ class _Builder:
         found = self._downstream(tls)
         return found | {other for other in self.tls_ids if other != tls and tls in self._downstream(other)}
 
-    @lru_cache(maxsize=None)  # noqa: B019 - the builder dies with the read
+    @cache  # noqa: B019 - the builder dies with the read
     def _downstream(self, tls: str) -> set[str]:
         seen, found = set(), set()
         todo = [(outgoing.getEdge(), 0) for _, outgoing, _ in self.connections[tls]]
@@ -316,7 +324,7 @@ class _Builder:
                 todo += [(following, hops + 1) for following in edge.getOutgoing() if not following.isSpecial()]
         return found - {tls}
 
-    @lru_cache(maxsize=None)  # noqa: B019 - the builder dies with the read
+    @cache  # noqa: B019 - the builder dies with the read
     def _signalled_edges(self) -> dict[str, str]:
         return {self.lane_objects[lane].getEdge().getID(): tls for lane, tls in self.lane_tls.items()}
 
@@ -403,5 +411,7 @@ def _problem(
     if max(m.link for m in movements) >= len(program[0].state):
         return f"Signal '{tls}' has links beyond its state string; repair the network with netconvert."
     if len(phases) < 2:
-        return f"Signal '{tls}' has {len(phases)} green phase{'' if len(phases) == 1 else 's'}, so there is nothing to choose; it keeps its own program."
+        return (
+            f"Signal '{tls}' has fewer than two green phases, so there is nothing to choose; it keeps its own program."
+        )
     return None

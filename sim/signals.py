@@ -15,6 +15,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from numbers import Integral, Real
 
 from sim.network import GREEN, YELLOW, Network, Signal
@@ -75,7 +76,9 @@ def _check_one(signal: Signal | None, name: object, asked: object) -> Decision:
     if isinstance(asked, Integral) and not isinstance(asked, bool):
         asked = Decision(phase=int(asked))
     if not isinstance(asked, Decision):
-        raise DecisionError(f"For signal '{signal.id}' the controller returned {asked!r}; return a phase index or a Decision.")
+        raise DecisionError(
+            f"For signal '{signal.id}' the controller returned {asked!r}; return a phase index or a Decision."
+        )
     if asked.program is not None:
         _check_program(signal, asked.program)
         return asked
@@ -83,12 +86,15 @@ def _check_one(signal: Signal | None, name: object, asked: object) -> Decision:
         raise DecisionError(f"The controller decided for a signal that cannot be controlled: {signal.problem}")
     if not isinstance(asked.phase, Integral) or not 0 <= asked.phase < len(signal.phases):
         raise DecisionError(
-            f"For signal '{signal.id}' the controller asked for phase {asked.phase!r}; it has phases 0 to {len(signal.phases) - 1}."
+            f"For signal '{signal.id}' the controller asked for phase {asked.phase!r}; "
+            f"it has phases 0 to {len(signal.phases) - 1}."
         )
     if asked.hold_s is not None and not (
         isinstance(asked.hold_s, Real) and math.isfinite(asked.hold_s) and asked.hold_s > 0
     ):
-        raise DecisionError(f"For signal '{signal.id}' the controller asked to hold for {asked.hold_s!r}; give seconds above 0.")
+        raise DecisionError(
+            f"For signal '{signal.id}' the controller asked to hold for {asked.hold_s!r}; give seconds above 0."
+        )
     return asked
 
 
@@ -99,10 +105,13 @@ def _check_program(signal: Signal, program: Program) -> None:
     for row in program.rows:
         if len(row.state) != signal.links:
             raise DecisionError(
-                f"The program for signal '{signal.id}' has a row of {len(row.state)} links; the signal has {signal.links}."
+                f"The program for signal '{signal.id}' has a row of {len(row.state)} links; "
+                f"the signal has {signal.links}."
             )
         if not row.duration_s > 0:
-            raise DecisionError(f"The program for signal '{signal.id}' has a row of {row.duration_s} s; give seconds above 0.")
+            raise DecisionError(
+                f"The program for signal '{signal.id}' has a row of {row.duration_s} s; give seconds above 0."
+            )
         if unsafe := green_foes(signal, row.state) - allowed:
             raise DecisionError(
                 f"The program for signal '{signal.id}' shows green to crossing links {sorted(unsafe)[0]}, "
@@ -110,9 +119,14 @@ def _check_program(signal: Signal, program: Program) -> None:
             )
 
 
+@lru_cache(maxsize=4096)
+def _greens(state: str) -> frozenset[int]:
+    return frozenset(link for link, letter in enumerate(state) if letter in GREEN)
+
+
 def green_foes(signal: Signal, state: str) -> set[tuple[int, int]]:
     """The foe pairs that are green together in ``state``."""
-    green = {link for link, letter in enumerate(state) if letter in GREEN}
+    green = _greens(state)
     return {pair for pair in signal.foes if pair[0] in green and pair[1] in green}
 
 
@@ -228,7 +242,9 @@ class SignalMachine:
         if not waiting or max(self.red_s) < self.max_red_s - (len(waiting) + 1) * self.service_s - 1:
             return None
         waiting.sort(key=lambda link: -self.red_s[link])
-        first, covered, start_s = None, set(), self.service_s
+        first: int | None = None
+        covered: set[int] = set()
+        start_s = self.service_s
         for link in waiting:
             if link in covered:
                 continue
@@ -246,7 +262,7 @@ class SignalMachine:
 
 
 class Auditor:
-    """Watches the lights that a signal really shows, second by second, and counts what breaks the rules.
+    """Watches the lights that a signal really shows and counts what breaks the rules.
 
     ``violations``: ``no_yellow`` (green to red at once or after too short a yellow), ``min_green`` (a link's green was
     too short), ``foes`` (a foe pair that the native program never shows). Used on installed programs.
@@ -259,37 +275,39 @@ class Auditor:
         self.allowed = native_pairs(signal)
         self.violations: Counter[str] = Counter()
         self.state = ""
-        self.age_s = 0  # seconds that the present state has been shown
+        self.since_s = 0.0  # when the present state was first seen
         self.switches = 0
-        self._since: list[int] = []  # per link, seconds since its present kind of light began; -1 before the first change
-        self._clock_s = 0
+        self._link_since_s: list[float] = []  # when each link's present kind of light began
+        # Programs repeat, so each change of state is worked out once: the links that change, and the new foe pairs.
+        self._changes: dict[tuple[str, str], tuple[list[tuple[int, str, str]], int]] = {}
 
-    def see(self, state: str) -> None:
-        """Record the state shown during one second."""
-        self._clock_s += 1
+    def see(self, state: str, time_s: float) -> None:
+        """Record the state shown from ``time_s`` on; the same state again is no news."""
         if state == self.state:
-            self.age_s += 1
             return
         if self.state:
-            self._changed(state)
+            self._changed(state, time_s)
         else:
-            self._since = [-1] * len(state)
-        self.violations["foes"] += len(green_foes(self.signal, state) - self.allowed)
-        self.state, self.age_s = state, 1
+            self._link_since_s = [-math.inf] * len(state)
+            self.violations["foes"] += len(green_foes(self.signal, state) - self.allowed)
+        self.state, self.since_s = state, time_s
 
-    def _changed(self, state: str) -> None:
-        for link, (before, after) in enumerate(zip(self.state, state, strict=True)):
-            old, new = _kind(before), _kind(after)
-            if old == new:
-                continue
-            shown_s = self._clock_s - self._since[link] if self._since[link] >= 0 else math.inf
+    def _changed(self, state: str, time_s: float) -> None:
+        if (self.state, state) not in self._changes:
+            kinds = [(link, _kind(a), _kind(b)) for link, (a, b) in enumerate(zip(self.state, state, strict=True))]
+            unsafe = len(green_foes(self.signal, state) - self.allowed)
+            self._changes[self.state, state] = [change for change in kinds if change[1] != change[2]], unsafe
+        changes, unsafe = self._changes[self.state, state]
+        self.violations["foes"] += unsafe
+        self.switches += any(old == "green" for _, old, _ in changes)
+        for link, old, new in changes:
+            shown_s = time_s - self._link_since_s[link]
+            self._link_since_s[link] = time_s
             if old == "green":
-                self.switches += 1
                 self.violations["no_yellow"] += new == "red"
                 self.violations["min_green"] += shown_s < self.min_green_s
             elif old == "yellow" and new == "red":
                 self.violations["no_yellow"] += shown_s < self.yellow_s
-            self._since[link] = self._clock_s
 
 
 def _kind(letter: str) -> str:

@@ -1,0 +1,131 @@
+"""The SUMO command line of a run and the files that it writes; both backends get exactly the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+from sim.network import REACH_M, Network
+
+DETECTOR_PREFIX = "greenloop."
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How a session runs. None of these changes what happens in the simulation.
+
+    Attributes:
+        backend: ``libsumo`` (fast) or ``traci`` (SUMO behind its socket).
+        gui: show SUMO's window; needs ``backend="traci"``.
+        observing: False leaves the detectors out; observations then hold NaN.
+        delays: add up vehicle-seconds of delay in each interval (for rewards).
+        emissions: CO2 and fuel in the trip output.
+        edge_interval_s: period of the road output (mean speed and density per road), None for none.
+        work_dir: where SUMO writes; a temporary folder, removed by ``close``, when None.
+    """
+
+    backend: str = "libsumo"
+    gui: bool = False
+    observing: bool = True
+    delays: bool = False
+    emissions: bool = False
+    edge_interval_s: float | None = None
+    work_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class OutputFiles:
+    """What SUMO writes in ``folder``."""
+
+    folder: Path
+
+    @property
+    def trips(self) -> Path:
+        """Trip output, with vehicles that are still driving and that never got in."""
+        return self.folder / "trips.xml"
+
+    @property
+    def statistics(self) -> Path:
+        """SUMO's own statistics: safety, teleports, trip means."""
+        return self.folder / "statistics.xml"
+
+    @property
+    def summary(self) -> Path:
+        """State of the whole network once a minute."""
+        return self.folder / "summary.xml"
+
+    @property
+    def roads(self) -> Path:
+        """Mean speed and density per road and interval."""
+        return self.folder / "roads.xml"
+
+    @property
+    def detectors(self) -> Path:
+        """The additional file that holds the generated induction loops."""
+        return self.folder / "detectors.add.xml"
+
+    @property
+    def log(self) -> Path:
+        """What SUMO and the session process print."""
+        return self.folder / "session.log"
+
+
+def sumo_arguments(
+    network: Network,
+    route_files: tuple[Path, ...],
+    additional_files: tuple[Path, ...],
+    begin_s: float,
+    end_s: float,
+    seed: int,
+    options: SessionOptions,
+    files: OutputFiles,
+) -> list[str]:
+    """Return SUMO's arguments, without the program's name, and write the additional file that they name."""
+    additional = [*additional_files, *_write_additional(network, options, files)]
+    arguments = {
+        "--net-file": network.net_file,
+        "--route-files": ",".join(map(str, route_files)),
+        "--begin": f"{begin_s:g}",
+        "--end": f"{end_s:g}",
+        "--step-length": "1",
+        "--seed": seed,
+        # Jams must show: a teleported vehicle would make a gridlock look like progress.
+        "--time-to-teleport": "-1",
+        "--tripinfo-output": files.trips,
+        "--tripinfo-output.write-unfinished": "true",
+        "--tripinfo-output.write-undeparted": "true",
+        "--statistic-output": files.statistics,
+        "--summary-output": files.summary,
+        "--summary-output.period": "60",
+        # Counts each braking beyond the comfortable deceleration, not only the emergency.
+        "--emergencydecel.warning-threshold": "0",
+        "--no-step-log": "true",
+        "--no-warnings": "true",
+        "--duration-log.disable": "true",
+    }
+    if additional:
+        arguments["--additional-files"] = ",".join(map(str, additional))
+    if options.emissions:
+        arguments["--device.emissions.probability"] = "1"
+    return [str(part) for pair in arguments.items() for part in pair]
+
+
+def _write_additional(network: Network, options: SessionOptions, files: OutputFiles) -> list[Path]:
+    rows = []
+    if options.observing:
+        for lane, length_m in zip(network.lanes, network.lane_length_m, strict=True):
+            position_m = max(length_m - REACH_M, min(10.0, length_m / 2))
+            rows.append(
+                f'<inductionLoop id={quoteattr(DETECTOR_PREFIX + lane)} lane={quoteattr(lane)} pos="{position_m:.2f}" '
+                'period="60" file="NUL"/>'
+            )
+    if options.edge_interval_s is not None:
+        rows.append(
+            f'<edgeData id="greenloop.roads" period="{options.edge_interval_s:g}" '
+            f'file={quoteattr(str(files.roads))} excludeEmpty="true"/>'
+        )
+    if not rows:
+        return []
+    files.detectors.write_text("<additional>\n" + "\n".join(rows) + "\n</additional>\n")
+    return [files.detectors]

@@ -1,0 +1,229 @@
+"""One live SUMO simulation, second by second; runs inside the session's own process."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scenarios.incidents import ScheduledIncident
+
+from scenarios.spec import Scenario
+from sim.command import SessionOptions
+from sim.detectors import Detectors
+from sim.events import Events
+from sim.network import Network
+from sim.observation import Observation
+from sim.signals import Auditor, Decision, Program, SignalMachine
+from sim.timings import Timings
+
+LIBSUMO_TYPES = {"static": 0, "actuated": 3, "delay_based": 6}
+
+
+class Simulation:
+    """Applies decisions, advances the clock and reads observations; ``conn`` is libsumo or a TraCI connection."""
+
+    def __init__(
+        self,
+        conn: Any,
+        network: Network,
+        scenario: Scenario,
+        incidents: tuple[ScheduledIncident, ...],
+        seed: int,
+        timings: Timings,
+        options: SessionOptions,
+    ) -> None:
+        self.conn, self.network, self.scenario = conn, network, scenario
+        self.timings, self.options = timings, options
+        self.time_s = scenario.begin_s
+        self.machines: dict[str, SignalMachine] = {}
+        self.auditors = {signal.id: Auditor(signal, timings) for signal in network.signals}
+        self.events = Events(incidents, network, seed) if incidents else None
+        self.detectors = Detectors(network, conn) if options.observing else None
+        self.network_delay_veh_s = 0.0
+        self.signal_delay_veh_s = np.zeros(len(network.signals))
+        self.measures_delay = options.delays
+        self._shown: dict[str, str] = {}
+        self._called: NDArray[np.bool_] | None = None
+        self._audit_s = scenario.begin_s  # no installed program changes its lights before this
+        self._minute_s = scenario.begin_s + 60 if options.observing else math.inf
+        self._phase_of = [{phase.state: phase.index for phase in signal.phases} for signal in network.signals]
+        self._links = [[(m.link, m.lane) for m in signal.movements] for signal in network.signals]
+
+    def warm_up(self) -> Observation:
+        """Run the warm-up under the installed programs and return the first observation."""
+        self._audit()
+        self.advance(self.scenario.warmup_s)
+        return self.observe()
+
+    @property
+    def done(self) -> bool:
+        """Whether the horizon has ended."""
+        return self.time_s >= self.scenario.end_s
+
+    def apply(self, decisions: Mapping[str, Decision]) -> None:
+        """Hand checked decisions to the signals; they take effect with the next second."""
+        for signal_id, decision in decisions.items():
+            if decision.program is not None:
+                self._install(signal_id, decision.program)
+            elif decision.phase is not None:
+                self._machine(signal_id).request(decision.phase, decision.hold_s)
+
+    def advance(self, seconds: float) -> None:
+        """Simulate some seconds, at most to the end of the horizon."""
+        self.network_delay_veh_s, self.signal_delay_veh_s = 0.0, np.zeros(len(self.network.signals))
+        until_s = min(self.time_s + seconds, self.scenario.end_s)
+        while self.time_s < until_s:
+            self._step(until_s)
+
+    def _step(self, until_s: float) -> None:
+        """Simulate one second; or more, up to the next moment at which anything has to be looked at."""
+        target_s = self.time_s + 1
+        if self.events is not None:
+            self.events.step(self.conn, self.time_s)
+        elif not self.machines and not self.measures_delay:
+            target_s = max(target_s, min(until_s, self._audit_s, self._minute_s))
+        for signal_id, machine in self.machines.items():
+            state = machine.tick()
+            if state != self._shown.get(signal_id):
+                self.conn.trafficlight.setRedYellowGreenState(signal_id, state)
+                self._shown[signal_id] = state
+        self.conn.simulationStep(target_s)
+        self.time_s = target_s
+        if target_s >= self._audit_s:
+            self._audit()
+        if target_s >= self._minute_s and self.detectors is not None:
+            self.detectors.read_minute()
+            self._minute_s += 60
+        if self.measures_delay:
+            self._add_delay()
+
+    def _audit(self) -> None:
+        """Look at the lights of every installed program that may have changed them, and note when the next one may.
+
+        A switch due at second t happens in the step that begins at t, and so shows at t + 1.
+        """
+        self._audit_s = math.inf
+        light = self.conn.trafficlight
+        for signal_id, auditor in self.auditors.items():
+            if signal_id not in self.machines:
+                auditor.see(light.getRedYellowGreenState(signal_id), self.time_s)
+                self._audit_s = min(self._audit_s, max(light.getNextSwitch(signal_id), self.time_s) + 1)
+
+    def _machine(self, signal_id: str) -> SignalMachine:
+        machine = self.machines.get(signal_id)
+        if machine is None:
+            auditor = self.auditors[signal_id]
+            state = self.conn.trafficlight.getRedYellowGreenState(signal_id)
+            # Before the first second no vehicle has seen a light, so the first decision may be free.
+            shown_s = int(self.time_s - auditor.since_s)
+            age_s = shown_s if self.time_s > self.scenario.begin_s else self.timings.min_green_s
+            machine = SignalMachine(auditor.signal, self.timings, state, age_s)
+            self.machines[signal_id] = machine
+            self._call(machine)
+        return machine
+
+    def _install(self, signal_id: str, program: Program) -> None:
+        light = self.conn.trafficlight
+        phases = [
+            light.Phase(
+                row.duration_s,
+                row.state,
+                row.duration_s if row.min_s is None else row.min_s,
+                row.duration_s if row.max_s is None else row.max_s,
+            )
+            for row in program.rows
+        ]
+        logic = light.Logic("greenloop", LIBSUMO_TYPES[program.type], 0, phases, dict(program.params))
+        if program.offset_s:
+            logic.subParameter = {**dict(program.params), "offset": f"{program.offset_s:g}"}
+        light.setProgramLogic(signal_id, logic)
+        light.setProgram(signal_id, "greenloop")
+        self.machines.pop(signal_id, None)
+        self._audit_s = self.time_s
+
+    def observe(self) -> Observation:
+        """Read everything that a controller may see now."""
+        lanes = self._lane_state()
+        phase, phase_age_s, due = self._signal_state()
+        reports = self.events.reports(self.time_s) if self.events else ()
+        return Observation(time_s=self.time_s, phase=phase, phase_age_s=phase_age_s, due=due, reports=reports, **lanes)
+
+    def _lane_state(self) -> dict[str, Any]:
+        """The lane and exit arrays of an Observation; all unknown where the session has no detectors."""
+        shapes = {"queue_veh": (), "wait_s": (), "zone_veh": (3,), "speed_mps": (), "flow_veh_h": (3,)}
+        lanes, exits = len(self.network.lanes), len(self.network.exits)
+        readings = self.detectors
+        if readings is None:
+            state: dict[str, Any] = {name: np.full((lanes, *shape), np.nan) for name, shape in shapes.items()}
+            unseen = np.full(exits, np.nan)
+            return {**state, "lane_ok": np.zeros(lanes, bool), "exit_veh": unseen, "exit_room_veh": unseen}
+        readings.read(self.time_s)
+        self._calls(readings)
+        state = {name: getattr(readings, name) for name in shapes}
+        lane_ok = np.ones(lanes, bool)
+        dead = self.events.dead_lanes(self.time_s) if self.events else ()
+        if dead:
+            lane_ok = ~np.isin(self.network.lanes, list(dead))
+            for name in shapes:
+                state[name] = state[name].copy()
+                state[name][~lane_ok] = np.nan
+        return {**state, "lane_ok": lane_ok, "exit_veh": readings.exit_veh, "exit_room_veh": readings.exit_room_veh()}
+
+    def _signal_state(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+        signals = len(self.network.signals)
+        phase, age_s, due = np.empty(signals, np.int64), np.empty(signals), np.empty(signals, bool)
+        for index, signal in enumerate(self.network.signals):
+            machine = self.machines.get(signal.id)
+            if machine is not None:
+                phase[index], age_s[index], due[index] = machine.phase, machine.age_s, machine.due
+            else:
+                auditor = self.auditors[signal.id]
+                phase[index] = self._phase_of[index].get(auditor.state, -1)
+                age_s[index], due[index] = self.time_s - auditor.since_s, signal.problem is None
+        return phase, age_s, due
+
+    def _calls(self, readings: Detectors) -> None:
+        """Note which lanes have demand and tell the machines.
+
+        This is the push button of the maximum red, a safety device: unlike a controller's view it never fails.
+        """
+        self._called = (readings.queue_veh > 0) | (readings.zone_veh[:, 0] > 0)
+        for machine in self.machines.values():
+            self._call(machine)
+
+    def _call(self, machine: SignalMachine) -> None:
+        called = self._called
+        if called is not None:
+            machine.call(link for link, lane in self._links[machine.signal.index] if called[lane])
+
+    def _add_delay(self) -> None:
+        """Add one second of delay: each vehicle loses 1 - speed / allowed speed, each waiting outside a whole one."""
+        speed, allowed = self.conn.vehicle.getSpeed, self.conn.vehicle.getAllowedSpeed
+        lost = sum(max(0.0, 1.0 - speed(v) / max(allowed(v), 0.1)) for v in self.conn.vehicle.getIDList())
+        self.network_delay_veh_s += lost + len(self.conn.simulation.getPendingVehicles())
+        count, mean = self.conn.lane.getLastStepVehicleNumber, self.conn.lane.getLastStepMeanSpeed
+        for index, lane in enumerate(self.network.lanes):
+            vehicles = count(lane)
+            if vehicles:
+                loss = vehicles * max(0.0, 1.0 - mean(lane) / self.network.lane_speed_mps[index])
+                self.signal_delay_veh_s[self.network.lane_signal[index]] += loss
+
+    def counters(self) -> dict[str, dict[str, int] | int | float]:
+        """Repairs, audit and switches so far, and the worst waits seen."""
+        repairs: Counter[str] = Counter()
+        audit: Counter[str] = Counter()
+        for machine in self.machines.values():
+            repairs.update(machine.repairs)
+        for auditor in self.auditors.values():
+            audit.update(auditor.violations)
+        return {
+            "repairs": dict(repairs),
+            "audit": dict(audit),
+            "switches": sum(m.switches for m in self.machines.values()),
+            "worst_wait_s": self.detectors.worst_wait_s if self.detectors else float("nan"),
+            "standing_queue_s": self.detectors.worst_standing_s if self.detectors else float("nan"),
+        }

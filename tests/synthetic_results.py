@@ -26,8 +26,8 @@ ROADWORKS = {"id": "roadworks-2", "type": "roadworks", "edge": "r2", "lanes": [0
 def make_result(controller: str = "greedy", seed: int = 1, delay_s: float = 20.0, **changes: Any) -> RunResult:
     """A plausible hour of a city with two incidents; ``metrics`` are updated, other fields replaced."""
     metrics = {
-        "delay_s": delay_s + 0.8 * math.sin(seed), "completion": 0.98, "standing_queue_s": 0.0, "queue_veh": delay_s / 2,
-        "decision_latency_p50_ms": 0.2, "decision_latency_p95_ms": 0.5, "emergency_delay_s": math.nan,
+        "delay_s": delay_s + 0.8 * math.sin(seed), "completion": 0.98, "standing_queue_s": 0.0,
+        "queue_veh": delay_s / 2, "decision_latency_p50_ms": 0.2, "decision_latency_p95_ms": 0.5, "emergency_delay_s": math.nan,
         "travel_time_finished_s": 90.0 + delay_s, "arrived_veh": 1980, "scheduled_veh": 2015,
     } | changes.pop("metrics", {})  # fmt: skip
     base: dict[str, Any] = {
@@ -51,8 +51,8 @@ def make_result(controller: str = "greedy", seed: int = 1, delay_s: float = 20.0
 
 def make_scenario(name: str) -> ScenarioRecord:
     return ScenarioRecord(
-        name=name, sha256="a" * 64, network_sha256="b" * 64, tags=("train",), begin_s=25200.0, end_s=28800.0, warmup_s=0.0,
-        demand_scale=1.0, departure_jitter_s=0.0, files=("x.net.xml",), spec={}, incidents=(CRASH, ROADWORKS),
+        name=name, sha256="a" * 64, network_sha256="b" * 64, tags=("train",),
+        begin_s=25200.0, end_s=28800.0, warmup_s=0.0, demand_scale=1.0, departure_jitter_s=0.0, files=("x.net.xml",), spec={}, incidents=(CRASH, ROADWORKS),
     )  # fmt: skip
 
 

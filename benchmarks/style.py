@@ -1,0 +1,141 @@
+"""How every figure looks: one style, safe for colour-blind readers, sized for a paper's text width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+#: Okabe and Ito's palette without its yellow, which is too pale for lines on white.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
+#: The same controller has the same colour in every figure: fixed time is grey, the language model vermillion.
+FIXED = {"fixed_time": "#7F7F7F", "greedy": "#0072B2", "max_pressure": "#009E73", "lookahead": "#000000"}
+MODEL_COLOUR = "#D55E00"
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)))
+INK, QUIET, INCIDENT = "#222222", "#6B6B6B", "#F2D5A7"
+WIDTH_IN = 7.0
+FORMATS = ("pdf", "svg", "png")
+
+SETTINGS: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.labelsize": 8.5,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "figure.dpi": 100,
+    "savefig.dpi": 220,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "greenloop",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in greenloop's style without changing the user's."""
+    with mpl.rc_context(SETTINGS):
+        yield
+
+
+def colours(names: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """Colour and dash of each controller: known ones always the same, others in the order given."""
+    taken = {FIXED[name] for name in names if name in FIXED}
+    free = [colour for colour in PALETTE if colour not in taken] or list(PALETTE)
+    found: dict[str, tuple[str, Any]] = {}
+    others = models = 0
+    for name in names:
+        if name in FIXED:
+            found[name] = FIXED[name], DASHES[0]
+        elif name.startswith("language_model"):
+            found[name] = MODEL_COLOUR, DASHES[models % len(DASHES)]
+            models += 1
+        else:
+            found[name] = free[others % len(free)], DASHES[others // len(free) % len(DASHES)]
+            others += 1
+    return found
+
+
+def label(name: str) -> str:
+    """A controller's name for readers: ``my/file.py:Mine`` becomes ``Mine``, underscores become spaces."""
+    return name.rpartition(".py:")[2].replace("_", " ")
+
+
+def count(things: Sequence[object], noun: str) -> str:
+    """``5 seeds``, ``1 seed``."""
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def note(axes: Axes, text: str) -> None:
+    """A quiet line at the right above an axis: how the figure was made."""
+    where: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right"}
+    axes.annotate(text, (1, 1), (0, 8), fontsize=7.5, color=QUIET, **where)
+
+
+def clock(seconds: float) -> str:
+    """SUMO's clock as hours and minutes."""
+    return f"{int(seconds // 3600) % 24:02d}:{int(seconds % 3600 // 60):02d}"
+
+
+def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Move labels apart, in their order, so that neighbours are ``gap`` away and stay within bounds where they fit."""
+    order = sorted(range(len(positions)), key=lambda k: positions[k])
+    placed = list(positions)
+    at = -math.inf
+    for k in order:
+        at = placed[k] = max(placed[k], at + gap, low)
+    at = math.inf
+    for k in reversed(order):
+        at = placed[k] = min(placed[k], at - gap, high)
+    return placed
+
+
+def clock_axis(axes: Axes, begin_s: float, end_s: float) -> None:
+    """Label an axis in seconds with the time of day, about every sixth of the span."""
+    steps_s = (60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
+    step_s = next((step for step in steps_s if (end_s - begin_s) / step <= 8), steps_s[-1])
+    ticks = [step_s * k for k in range(math.ceil(begin_s / step_s), math.floor(end_s / step_s) + 1)]
+    axes.set_xlim(begin_s, end_s)
+    axes.set_xticks(ticks, [clock(tick) for tick in ticks])
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as PDF, SVG and PNG; the same figure gives the same bytes.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{ending}" for ending in FORMATS]
+    for path in paths:
+        dated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(path.suffix[1:], {})
+        figure.savefig(path, metadata=dated, bbox_inches="tight", pad_inches=0.06)
+    plt.close(figure)
+    return paths

@@ -1,0 +1,112 @@
+"""Figures: they draw from results alone, in every format, whatever is missing."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic_results import make_network, make_result
+
+from benchmarks import plots, results, style
+from benchmarks.groups import Group, group_runs, network_file
+from benchmarks.results import RESULT_SUFFIX, RunResult
+
+BASES = {
+    "lookahead": 12.0, "greedy": 15.0, "max_pressure": 19.0, "sotl": 24.0, "fixed_time": 43.0, "language_model": 55.0
+}  # fmt: skip
+
+
+def folder_of(path: Path, runs: list[RunResult]) -> Path:
+    for number, run in enumerate(runs):
+        results.write(run, path / f"{number}{RESULT_SUFFIX}")
+    results.write(make_network(), network_file(path, "b" * 64))
+    return path
+
+
+def test_every_figure_in_every_format_and_the_same_bytes_again(tmp_path: Path) -> None:
+    runs = [make_result(name, seed, base) for name, base in BASES.items() for seed in (1, 2, 3)]
+    folder = folder_of(tmp_path / "results", runs)
+    written = plots.draw(folder, tmp_path / "one")
+    assert {path.name for path in written} == {
+        f"cologne1_{name}.{ending}" for name in plots.FIGURES for ending in style.FORMATS
+    }
+    assert all(path.stat().st_size > 3000 for path in written)
+    again = plots.draw(folder, tmp_path / "two", only=["delay"])
+    for path in again:
+        assert path.read_bytes() == (tmp_path / "one" / path.name).read_bytes()
+    assert not plt.get_fignums()  # every figure is closed
+
+
+def test_the_delay_figure_shows_means_seeds_and_intervals() -> None:
+    runs = tuple(make_result(name, seed, base) for name, base in BASES.items() for seed in (1, 2, 3))
+    with style.style():
+        figure = plots.delay(Group("cologne1", "native", runs))
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == [style.label(name) for name in BASES]
+    assert "Delay (s" in axes.get_xlabel()
+    assert len(axes.lines) == 3 * len(BASES)  # seeds, interval, mean
+    plt.close(figure)
+
+
+def test_one_seed_one_controller_and_no_incidents_draw() -> None:
+    run = make_result("my/file.py:Mine", 4)
+    run = run.model_copy(update={"scenario": run.scenario.model_copy(update={"incidents": ()})})
+    group = Group("cologne1", "native", (run,), make_network())
+    with style.style():
+        for draw, _ in plots.FIGURES.values():
+            plt.close(draw(group))
+
+
+def test_incidents_drawn_from_the_seed_show_one_seed() -> None:
+    runs = [make_result("greedy", seed) for seed in (3, 5)]
+    other = runs[1].scenario.model_copy(update={"incidents": ()})
+    group = Group("cologne1", "native", (runs[0], runs[1].model_copy(update={"scenario": other})))
+    assert group.with_same_incidents().seeds == [3]
+    assert Group("cologne1", "native", tuple(runs)).with_same_incidents().seeds == [3, 5]
+
+
+def test_a_result_without_roads_has_no_map(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, [make_result(roads=None)])
+    assert not [path for path in plots.draw(folder, tmp_path / "figures") if "congestion" in path.name]
+
+
+def test_scenarios_and_timings_get_figures_of_their_own(tmp_path: Path) -> None:
+    runs = [
+        make_result(),
+        make_result(timings={"name": "clearance"}),
+        make_result(scenario_name="cologne3"),
+    ]
+    assert list(group_runs(runs, tmp_path)) == ["cologne1", "cologne1_clearance", "cologne3"]
+
+
+def test_bad_requests_get_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(results.ResultError, match="holds no results to draw"):
+        plots.draw(tmp_path, tmp_path)
+    folder = folder_of(tmp_path / "results", [make_result()])
+    with pytest.raises(results.ResultError, match="no figure 'pie'; choose from delay"):
+        plots.draw(folder, tmp_path, only=["pie"])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(results.ResultError, match="Figures cannot be written"):
+        plots.draw(folder, tmp_path / "file" / "x", only=["delay"])
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=9))
+def test_labels_keep_their_order_and_distance(positions: list[float]) -> None:
+    placed = style.spread(positions, 10.0, 0.0, 100.0)
+    order = sorted(range(len(positions)), key=lambda k: positions[k])
+    gaps = [placed[b] - placed[a] for a, b in itertools.pairwise(order)]
+    assert all(gap >= 10.0 - 1e-9 for gap in gaps)
+    assert max(placed) <= 100.0 + 1e-9
+    assert min(placed) >= -1e-9
+
+
+def test_known_controllers_keep_their_colours() -> None:
+    first = style.colours(["fixed_time", "greedy", "mine"])
+    second = style.colours(["mine", "language_model", "fixed_time"])
+    assert first["fixed_time"] == second["fixed_time"]
+    assert len(set(style.colours([f"c{k}" for k in range(12)]).values())) == 12
+    assert second["language_model"][0] == style.MODEL_COLOUR

@@ -1,0 +1,223 @@
+"""Any causal language model, ready to score: the default small one, a Hugging Face id, or a local folder.
+
+Only safetensors weights are read, in fp32. An adapter in PEFT's format is merged into the weights where its method
+allows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from llm.default_model import GGUF_SHA256, BackboneError, fetch, file_sha256, is_cached, quiet_transformers
+
+__all__ = ["DEFAULT", "Backbone", "BackboneError", "fetch", "is_cached", "keep_first_layers", "load"]
+
+DEFAULT = "default"
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A loaded model with its tokenizer.
+
+    Attributes:
+        name: what was asked for: ``default``, a Hugging Face id or a folder.
+        folder: where its files are on this machine.
+        adapter: folder of the adapter in use, if any.
+        tokenizer: the model's tokenizer (transformers).
+        model: the causal model (transformers, or PEFT's wrapper where an adapter cannot be merged), in eval mode.
+        layers: decoder layers in use.
+        device: torch device name.
+    """
+
+    name: str
+    folder: Path
+    adapter: Path | None
+    tokenizer: Any
+    model: Any
+    layers: int
+    device: str
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """Hash of the model's weights and configuration as stored (of the GGUF file for the default model)."""
+        return GGUF_SHA256 if self.name == DEFAULT else _folder_sha256(self.folder, "config.json", "*.safetensors")
+
+    @cached_property
+    def adapter_sha256(self) -> str | None:
+        """Hash of the adapter's weights and configuration, None without an adapter."""
+        return None if self.adapter is None else _folder_sha256(self.adapter, *_ADAPTER_FILES)
+
+
+def load(
+    model: str = DEFAULT,
+    adapter: Path | None = None,
+    layers: int | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+) -> Backbone:
+    """Load a model for scoring.
+
+    Args:
+        model: ``default``, a local folder, or a Hugging Face model id (fetched into its cache when not there).
+        adapter: folder with a PEFT adapter that was trained on this model and number of layers.
+        layers: keep only the first so many decoder layers.
+        threads: torch threads, for this whole process.
+        device: a torch device such as ``cpu`` or ``cuda``.
+
+    Raises:
+        BackboneError: any part is missing, broken, or does not fit.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # prompts are short, and its threads do not survive a fork
+    import torch
+
+    if not isinstance(threads, int) or threads < 1:
+        raise BackboneError(f"The language model's threads must be a whole number from 1, not {threads!r}.")
+    torch.set_num_threads(threads)
+    folder = _folder_of(model)
+    with quiet_transformers():
+        tokenizer, network = _read(folder)
+        if layers is not None:
+            keep_first_layers(network, layers)
+        kept = int(network.config.num_hidden_layers)
+        if adapter is not None:
+            network = _with_adapter(network, Path(adapter), model, kept)
+    try:
+        network = network.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise BackboneError(f"The model cannot be put on device '{device}' ({_line(error)}); use 'cpu'.") from error
+    return Backbone(model, folder, adapter, tokenizer, network, kept, device)
+
+
+def _folder_of(model: str) -> Path:
+    if model == DEFAULT:
+        return fetch()
+    path = Path(model).expanduser()
+    if path.exists() or model.startswith((".", "/", "~")):
+        _check_folder(path)
+        return path
+    return _from_hub(model)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise BackboneError(f"Model folder {folder} does not exist; check the path, or use 'default'.")
+    for needed, what in (("config.json", "configuration"), ("*.safetensors", "weights")):
+        if not any(folder.glob(needed)):
+            raise BackboneError(
+                f"Model folder {folder} holds no {needed} ({what}); give a folder as save_pretrained writes it."
+            )
+
+
+def _from_hub(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    try:
+        folder = Path(snapshot_download(model, allow_patterns=patterns, ignore_patterns=["*/*"]))
+    except Exception as error:  # many kinds: unknown id, no right, no network, a malformed id, a broken connection
+        raise BackboneError(
+            f"Model '{model}' is no folder here and could not be had from Hugging Face ({_line(error)}); "
+            "check the name and the network, or use 'default'."
+        ) from error
+    _check_folder(folder)
+    return folder
+
+
+def _read(folder: Path) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        network, found = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except Exception as error:  # whatever a broken file makes the libraries raise
+        raise BackboneError(
+            f"The language model in {folder} cannot be loaded ({_line(error)}); its files are damaged or of an unknown "
+            "kind: delete the folder and fetch the model again."
+        ) from error
+    if missing := sorted(found["missing_keys"]) + sorted(found.get("mismatched_keys", ())):
+        raise BackboneError(
+            f"The language model in {folder} lacks {len(missing)} of its weights ({missing[0]}, ...); "
+            "delete the folder and fetch the model again."
+        )
+    return tokenizer, network
+
+
+def keep_first_layers(model: Any, layers: int) -> None:
+    """Drop all decoder layers after the first ``layers``, in place, for any model with one list of decoder layers.
+
+    Raises:
+        BackboneError: the model has fewer layers, or no such list.
+    """
+    from torch import nn
+
+    total = int(model.config.num_hidden_layers)
+    if not isinstance(layers, int) or not 1 <= layers <= total:
+        raise BackboneError(f"The model has {total} layers, so 'layers' must be from 1 to {total}, not {layers!r}.")
+    blocks = [part for part in model.get_decoder().children() if isinstance(part, nn.ModuleList) and len(part) == total]
+    if len(blocks) != 1:
+        raise BackboneError(f"Layers of a {type(model).__name__} cannot be dropped; leave the option 'layers' out.")
+    del blocks[0][layers:]
+    model.config.num_hidden_layers = layers
+    if getattr(model.config, "layer_types", None):
+        model.config.layer_types = model.config.layer_types[:layers]
+
+
+def _with_adapter(model: Any, adapter: Path, name: str, layers: int) -> Any:
+    """The model with the adapter in it, merged where the method allows (it then costs nothing)."""
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+    config, weights = _read_adapter(adapter)
+    try:
+        config.inference_mode = True
+        adapted = get_peft_model(model, config)
+        wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+        if wanted != set(weights):
+            same = len(wanted & set(weights))
+            raise ValueError(f"of its {len(weights)} weights and the {len(wanted)} that the model takes, {same} match")
+        set_peft_model_state_dict(adapted, weights)
+    except Exception as error:  # PEFT raises what torch raises on shapes and names that do not fit
+        made_for = getattr(config, "base_model_name_or_path", None) or "another model"
+        raise BackboneError(
+            f"Adapter {adapter} does not fit model '{name}' with {layers} layers ({_line(error)}); "
+            f"it was trained on '{made_for}': give that model and its number of layers."
+        ) from error
+    return adapted.merge_and_unload() if hasattr(adapted.base_model, "merge_and_unload") else adapted
+
+
+def _read_adapter(adapter: Path) -> tuple[Any, dict[str, Any]]:
+    from peft import PeftConfig
+    from safetensors.torch import load_file
+
+    for needed in _ADAPTER_FILES:
+        if not (adapter / needed).is_file():
+            raise BackboneError(
+                f"Adapter folder {adapter} holds no {needed}; give a folder as PEFT's save_pretrained writes it."
+            )
+    try:
+        return PeftConfig.from_pretrained(str(adapter)), load_file(adapter / _ADAPTER_FILES[1])
+    except Exception as error:  # whatever a broken file makes the libraries raise
+        raise BackboneError(
+            f"Adapter {adapter} is damaged or no PEFT adapter ({_line(error)}); copy or train it again."
+        ) from error
+
+
+def _folder_sha256(folder: Path, *patterns: str) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(file for pattern in patterns for file in folder.glob(pattern)):
+        digest.update(file_sha256(file).encode())
+    return digest.hexdigest()
+
+
+def _line(error: BaseException) -> str:
+    """The start of an error's message on one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."

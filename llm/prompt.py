@@ -1,0 +1,283 @@
+"""The state of one signal as compact text, one line per phase; the next token of it is a phase letter.
+
+    Green B age12
+    A queue12 wait35 near5 mid3 far4 room9 next7
+    B queue0 wait0 near1 mid0 far2 room8 next3
+    Report before A: 07:12 crash on Aachener Strasse, one of two lanes blocked
+    Best phase:
+
+Facts of a phase, over the lanes that have green in it: ``queue`` halted vehicles, ``wait`` the longest wait (s),
+``near``, ``mid`` and ``far`` vehicles 0-50, 50-100 and 100-200 m before the stop line, ``room`` free tenths of the
+fullest outgoing lane (of the movements that need not give way, if it has any), and with a forecast ``next``, the
+vehicles that will arrive within a minute. A number ends in ``?`` where some of its detectors are out, and is a bare
+``?`` where all are. Words stick to their numbers because a space would be one more token; small models' tokenizers take
+digits one by one, so numbers are whole and capped.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.network import Network, Phase, Signal
+from sim.observation import Observation, Report
+
+#: Raise with every change of what the prompt says, so that adapters and records know which prompt they were made for.
+PROMPT_VERSION = 1
+#: The last line of every prompt; a phase letter with a leading space follows it.
+CUE = "Best phase:"
+#: Every character that a prompt can hold.
+PROMPT_CHARSET = "\n" + "".join(chr(code) for code in range(32, 127))
+MAX_COUNT = 99
+MAX_SECONDS = 999
+MAX_REPORTS = 3
+MAX_REPORT_CHARS = 160
+#: How far a report matters: junctions between the incident's road and the signal.
+REPORT_JUNCTIONS = 2
+#: Outgoing lanes that hold fewer vehicles than this say nothing about a spillback.
+_MIN_EXIT_VEH = 2.0
+_SPELLINGS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "–": "-"})
+
+
+class PromptError(ValueError):
+    """A signal that cannot be put into a prompt; the message is one sentence."""
+
+
+def phase_letters(phases: int) -> str:
+    """The letters that name a signal's phases, in order: ``"ABC"`` for three.
+
+    Raises:
+        PromptError: more phases than letters.
+    """
+    if not 0 <= phases <= len(string.ascii_uppercase):
+        raise PromptError(
+            f"A signal with {phases} phases cannot be put to the language model, which names phases by the letters "
+            "A to Z; use a classical controller there."
+        )
+    return string.ascii_uppercase[:phases]
+
+
+def signal_prompt(
+    network: Network, signal: Signal, observation: Observation, forecast: NDArray[np.float64] | None = None
+) -> str:
+    """Describe what decides at one signal now.
+
+    Args:
+        network: the network of the signal and of the observation.
+        signal: the signal to describe.
+        observation: the state of the whole network.
+        forecast: (L,) vehicles expected to arrive on each incoming lane within the next minute, NaN where unknown.
+
+    Raises:
+        PromptError: the signal has more than 26 phases.
+    """
+    letters = phase_letters(len(signal.phases))
+    layout = _layout(network).of(signal)
+    facts = _LaneFacts.read(signal, observation, forecast)
+    room = _exit_room(signal, layout, observation)
+    rows = [
+        f"{letter} {facts.of(lanes)} room{_fewest([room[i] for i in exits])}{facts.arrivals(lanes)}"
+        for letter, lanes, exits in zip(letters, layout.lanes, layout.exits, strict=True)
+    ]
+    now = int(observation.phase[signal.index])
+    shown = letters[now] if 0 <= now < len(letters) else "none"
+    head = f"Green {shown} age{_number(float(observation.phase_age_s[signal.index]), MAX_SECONDS)}"
+    reports = [_report_line(network, signal, report) for report in reports_in_force(network, signal, observation)]
+    return "\n".join([head, *rows, *reports, CUE])
+
+
+def max_prompt_chars(network: Network) -> int:
+    """The length that no prompt of this network exceeds, for ``gymnasium.spaces.Text``."""
+    phases = max((len(signal.phases) for signal in network.controllable), default=0)
+    head = len(f"Green none age{MAX_SECONDS}?\n")
+    row = len("A queue99? wait999? near99? mid99? far99? room9? next99?\n")
+    report = len("Report before : \n") + 2 * phases + MAX_REPORT_CHARS
+    return head + phases * row + MAX_REPORTS * report + len(CUE)
+
+
+def reports_in_force(network: Network, signal: Signal, observation: Observation) -> list[Report]:
+    """The newest reports, oldest first, of uncleared incidents at most two junctions from the signal."""
+    if not observation.reports:
+        return []
+    latest: dict[str, Report] = {}
+    for report in observation.reports:
+        latest.pop(report.incident_id, None)  # so that the newest word comes last
+        latest[report.incident_id] = report
+    surroundings = _layout(network).of(signal).surroundings(network, signal)
+    near = [report for report in latest.values() if not report.cleared and report.edge in surroundings]
+    return near[-MAX_REPORTS:]
+
+
+def plain_text(text: str) -> str:
+    """One line of printable ASCII: street names lose their umlauts, line breaks become spaces."""
+    spelled = unicodedata.normalize("NFKD", " ".join(text.split()).translate(_SPELLINGS))
+    ascii_only = "".join(c for c in spelled if not unicodedata.combining(c))
+    return "".join(c if " " <= c <= "~" else "_" for c in ascii_only)
+
+
+def _report_line(network: Network, signal: Signal, report: Report) -> str:
+    where = _layout(network).of(signal).surroundings(network, signal)[report.edge]
+    return f"Report {where}: {plain_text(report.text)[:MAX_REPORT_CHARS]}"
+
+
+# --- numbers
+
+
+def _number(value: float, cap: int) -> str:
+    """A whole number from 0 to ``cap``, or ``?`` for NaN."""
+    return "?" if math.isnan(value) else str(int(min(max(value, 0.0), cap) + 0.5))
+
+
+def _joined(values: Iterable[float], cap: int, longest: bool = False) -> str:
+    """The sum (or the largest) of what is known, with a ``?`` where something is not."""
+    values = list(values)
+    known = [min(max(value, 0.0), 1e6) for value in values if value == value]
+    if not known:
+        return "?"
+    return _number(max(known) if longest else sum(known), cap) + ("?" if len(known) < len(values) else "")
+
+
+def _fewest(tenths: list[int | None]) -> str:
+    """The fullest outgoing lane decides; 9 where none is long enough to tell."""
+    known = [value for value in tenths if value is not None]
+    return "?" if -1 in known else str(min(known, default=9))
+
+
+@dataclass(frozen=True)
+class _LaneFacts:
+    """One signal's lanes as plain lists: summing a few floats is faster without numpy."""
+
+    queue: list[float]
+    wait: list[float]
+    near: list[float]
+    mid: list[float]
+    far: list[float]
+    next: list[float] | None
+
+    @classmethod
+    def read(cls, signal: Signal, observation: Observation, forecast: NDArray[np.float64] | None) -> _LaneFacts:
+        lanes = list(signal.lanes)
+        near, mid, far = observation.zone_veh[lanes].T.tolist()
+        arrivals = None if forecast is None else forecast[lanes].tolist()
+        queue, wait = observation.queue_veh[lanes].tolist(), observation.wait_s[lanes].tolist()
+        return cls(queue, wait, near, mid, far, arrivals)
+
+    def of(self, lanes: list[int]) -> str:
+        """The facts of a phase whose green lanes stand at these places in ``Signal.lanes``."""
+        queue, near, mid, far = (
+            _joined([column[i] for i in lanes], MAX_COUNT) for column in (self.queue, self.near, self.mid, self.far)
+        )
+        wait = _joined([self.wait[i] for i in lanes], MAX_SECONDS, longest=True)
+        return f"queue{queue} wait{wait} near{near} mid{mid} far{far}"
+
+    def arrivals(self, lanes: list[int]) -> str:
+        """The forecast's part of a phase's line, empty without a forecast."""
+        return "" if self.next is None else f" next{_joined([self.next[i] for i in lanes], MAX_COUNT)}"
+
+
+def _exit_room(signal: Signal, layout: _SignalLayout, observation: Observation) -> list[int | None]:
+    """Free tenths, 0 to 9, of each outgoing lane; -1 for unknown and None for a lane too short to tell."""
+    room = observation.exit_room_veh[list(signal.exits)].tolist()
+    return [
+        None if size < _MIN_EXIT_VEH else -1 if free != free else int(min(max(10 * free / size, 0.0), 9.0))
+        for free, size in zip(room, layout.exit_size_veh, strict=True)
+    ]
+
+
+# --- what a network's geometry says, worked out once
+
+
+@dataclass
+class _SignalLayout:
+    lanes: list[list[int]]  # per phase, places in Signal.lanes
+    exits: list[list[int]]  # per phase, places in Signal.exits
+    exit_size_veh: list[float]
+    _surroundings: dict[str, str] | None = field(default=None)
+
+    def surroundings(self, network: Network, signal: Signal) -> dict[str, str]:
+        """By road within two junctions: ``before A,C`` (phases that it feeds) or ``after B`` (that lead to it)."""
+        if self._surroundings is None:
+            self._surroundings = _surroundings(network, signal)
+        return self._surroundings
+
+
+def protected_exits(phase: Phase) -> list[int]:
+    """Outgoing lanes of the movements that need not give way ("G"), or of all where there is none."""
+    return sorted({m.exit for m in phase.movements if phase.state[m.link] == "G"}) or list(phase.exits)
+
+
+class _NetworkLayout:
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._signals: dict[int, _SignalLayout] = {}
+
+    def of(self, signal: Signal) -> _SignalLayout:
+        if signal.index not in self._signals:
+            lane_place = {lane: i for i, lane in enumerate(signal.lanes)}
+            exit_place = {exit_: i for i, exit_ in enumerate(signal.exits)}
+            self._signals[signal.index] = _SignalLayout(
+                lanes=[[lane_place[lane] for lane in phase.lanes] for phase in signal.phases],
+                exits=[[exit_place[exit_] for exit_ in protected_exits(phase)] for phase in signal.phases],
+                exit_size_veh=(self.network.exit_length_m[list(signal.exits)] / 7.5).tolist(),
+            )
+        return self._signals[signal.index]
+
+
+_LAYOUTS: OrderedDict[int, _NetworkLayout] = OrderedDict()
+
+
+def _layout(network: Network) -> _NetworkLayout:
+    """Networks hold arrays and cannot be hashed; an entry keeps its network, so its id stays its own."""
+    layout = _LAYOUTS.get(id(network))
+    if layout is None:
+        layout = _LAYOUTS[id(network)] = _NetworkLayout(network)
+        if len(_LAYOUTS) > 8:
+            _LAYOUTS.popitem(last=False)
+    return layout
+
+
+def _surroundings(network: Network, signal: Signal) -> dict[str, str]:
+    nearest: dict[str, tuple[int, int, list[int]]] = {}  # road -> junctions between, 0 before or 1 after, phases
+    for phase in signal.phases:
+        ways = (
+            (0, {network.lane_edge[lane] for lane in phase.lanes}),
+            (1, {network.exits[exit_].rpartition("_")[0] for exit_ in phase.exits}),
+        )
+        for side, start in ways:
+            for road, junctions in _reached(network, start, forward=side == 1).items():
+                best = nearest.get(road)
+                if best is None or (junctions, side) < best[:2]:
+                    nearest[road] = (junctions, side, [phase.index])
+                elif (junctions, side) == best[:2]:
+                    best[2].append(phase.index)
+    letters = phase_letters(len(signal.phases))
+    words = ("before", "after")
+    return {
+        road: f"{words[side]} {','.join(letters[phase] for phase in phases)}"
+        for road, (_, side, phases) in nearest.items()
+    }
+
+
+def _reached(network: Network, start: set[str], forward: bool) -> dict[str, int]:
+    """Roads up or down the stream with the number of junctions between; where roads merely join end to end is none."""
+    roads = network.roads
+    found = {road: 0 for road in sorted(start) if road in roads}
+    todo = list(found)
+    while todo:
+        here = todo.pop(0)
+        for there in roads[here].successors if forward else roads[here].predecessors:
+            if there not in roads:
+                continue
+            before, after = (roads[here], roads[there]) if forward else (roads[there], roads[here])
+            junctions = found[here] + (len(before.successors) > 1 or len(after.predecessors) > 1)
+            if junctions <= REPORT_JUNCTIONS and junctions < found.get(there, REPORT_JUNCTIONS + 1):
+                found[there] = junctions
+                todo.append(there)
+    return found

@@ -7,27 +7,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.reports import Report
+
+__all__ = ["FLOW_WINDOWS_MIN", "ZONES_M", "Observation", "Report"]
+
 #: Bounds of the three zones before a stop line, in metres; column k of ``zone_veh`` counts [ZONES_M[k], ZONES_M[k+1]).
 ZONES_M = (0.0, 50.0, 100.0, 200.0)
 #: Averaging windows of ``flow_veh_h``, in minutes.
 FLOW_WINDOWS_MIN = (1, 5, 15)
-
-
-@dataclass(frozen=True)
-class Report:
-    """An incident as the control room hears of it: late, worded freely, sometimes wrong about a detail.
-
-    ``text`` is what a language model reads; the other fields are the same facts for models that read no text.
-    """
-
-    time_s: float
-    incident_id: str
-    text: str
-    type: str
-    edge: str
-    blocked_lanes: int
-    total_lanes: int
-    cleared: bool = False
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ def _parse(path: Path) -> Any:
         detail = error.getMessage()
         raise NetworkError(f"Network file {path} is not a complete SUMO network: {detail}.") from error
     except (KeyError, ValueError, AttributeError, TypeError, IndexError, OSError) as error:
-        raise NetworkError(f"Network file {path} is not a usable SUMO network ({error!r}).") from error
+        raise NetworkError(f"Network file {path} is not a complete SUMO network ({error!r}).") from error
     if not net.getEdges():
         raise NetworkError(f"Network file {path} holds no roads; give a SUMO .net.xml file.")
     return net

@@ -6,11 +6,13 @@ is an error and not a crash, and a worker keeps its model loaded. The pipe carri
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe
@@ -66,6 +68,9 @@ class IntervalDelay:
     signal_veh_s: NDArray[np.float64]
 
 
+_live: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
 class Session:
     """Step, observe, apply and branch one simulation.
 
@@ -89,6 +94,7 @@ class Session:
         self._pipe: Connection | None = None
         self._policy: object = None
         self._temporary: Path | None = None
+        _live.add(self)
 
     def __enter__(self) -> Session:
         return self
@@ -255,5 +261,12 @@ class Session:
         self._policy = None
 
     def __del__(self) -> None:
-        if sys is not None and not sys.is_finalizing() and hasattr(self, "_process"):
+        if hasattr(self, "_temporary"):
             self.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    """End what a program left running, so that no process and no temporary folder outlives it."""
+    for session in list(_live):
+        session.close()

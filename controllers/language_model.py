@@ -132,10 +132,11 @@ class LanguageModel(Controller):
         if self.deadline_s is not None and took_s > self.deadline_s:
             self._fail("late", len(due), f"{took_s:.3f} s for {len(due)} signals")
             return {}, due
-        failed = [signal for signal, score in zip(due, scores, strict=True) if np.isnan(score).any()]
-        if failed:
-            self._fail("nan", len(failed), "scores that are not finite")
-        return {s.id: int(score.argmax()) for s, score in zip(due, scores, strict=True) if s not in failed}, failed
+        broken = [bool(np.isnan(score).any()) for score in scores]
+        if any(broken):
+            self._fail("nan", sum(broken), "scores that are not finite")
+        chosen = {s.id: int(score.argmax()) for s, score, bad in zip(due, scores, broken, strict=True) if not bad}
+        return dict(chosen), [signal for signal, bad in zip(due, broken, strict=True) if bad]
 
     def _fail(self, reason: str, decisions: int, detail: str) -> None:
         self._counts[reason] += decisions

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -178,7 +179,9 @@ def _with_adapter(model: Any, adapter: Path, name: str, layers: int) -> Any:
     config, weights = _read_adapter(adapter)
     try:
         config.inference_mode = True
-        adapted = get_peft_model(model, config)
+        with warnings.catch_warnings():  # PEFT 0.21 asks transformers 5 by an old name
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            adapted = get_peft_model(model, config)
         wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
         if wanted != set(weights):
             same = len(wanted & set(weights))

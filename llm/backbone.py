@@ -82,7 +82,7 @@ def load(
     torch.set_num_threads(threads)
     folder = _folder_of(model)
     with quiet_transformers():
-        tokenizer, network = _read(folder)
+        tokenizer, network = _read(folder, _advice(model, folder))
         if layers is not None:
             keep_first_layers(network, layers)
         kept = int(network.config.num_hidden_layers)
@@ -130,7 +130,12 @@ def _from_hub(model: str) -> Path:
     return folder
 
 
-def _read(folder: Path) -> tuple[Any, Any]:
+def _advice(model: str, folder: Path) -> str:
+    again = "run 'greenloop fetch-model'" if model == DEFAULT else "fetch or copy the model again"
+    return f"delete {folder} and {again}."
+
+
+def _read(folder: Path, advice: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -141,13 +146,11 @@ def _read(folder: Path) -> tuple[Any, Any]:
         )
     except Exception as error:  # whatever a broken file makes the libraries raise
         raise BackboneError(
-            f"The language model in {folder} cannot be loaded ({_line(error)}); its files are damaged or of an unknown "
-            "kind: delete the folder and fetch the model again."
+            f"The model cannot be loaded ({_line(error)}): its files are damaged or of an unknown kind; {advice}"
         ) from error
-    if missing := sorted(found["missing_keys"]) + sorted(found.get("mismatched_keys", ())):
+    if missing := sorted(found["missing_keys"]):  # transformers would fill these with random numbers
         raise BackboneError(
-            f"The language model in {folder} lacks {len(missing)} of its weights ({missing[0]}, ...); "
-            "delete the folder and fetch the model again."
+            f"The model lacks {len(missing)} of its weights, such as {missing[0]}; {advice}"
         )
     return tokenizer, network
 
@@ -177,8 +180,9 @@ def _with_adapter(model: Any, adapter: Path, name: str, layers: int) -> Any:
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
     config, weights = _read_adapter(adapter)
+    made_for = config.base_model_name_or_path or "another model"
+    config.inference_mode, config.base_model_name_or_path = True, model.name_or_path  # paths differ between machines
     try:
-        config.inference_mode = True
         with warnings.catch_warnings():  # PEFT 0.21 asks transformers 5 by an old name
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
             adapted = get_peft_model(model, config)
@@ -188,7 +192,6 @@ def _with_adapter(model: Any, adapter: Path, name: str, layers: int) -> Any:
             raise ValueError(f"of its {len(weights)} weights and the {len(wanted)} that the model takes, {same} match")
         set_peft_model_state_dict(adapted, weights)
     except Exception as error:  # PEFT raises what torch raises on shapes and names that do not fit
-        made_for = getattr(config, "base_model_name_or_path", None) or "another model"
         raise BackboneError(
             f"Adapter {adapter} does not fit model '{name}' with {layers} layers ({_line(error)}); "
             f"it was trained on '{made_for}': give that model and its number of layers."

@@ -15,8 +15,8 @@ def write_tokenizer(folder: Path, splits_letters: bool = False) -> int:
     from transformers import PreTrainedTokenizerFast
 
     text = [f"{CUE} {letter}" for letter in string.ascii_uppercase] * 3
-    bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(text, vocab_size=258 if splits_letters else 320, show_progress=False, special_tokens=["<|>"])
+    bpe, size = ByteLevelBPETokenizer(), 258 if splits_letters else 320
+    bpe.train_from_iterator(text, vocab_size=size, show_progress=False, special_tokens=["<|>"])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, pad_token="<|>", eos_token="<|>")
     tokenizer.save_pretrained(folder)
     return len(tokenizer)

@@ -120,17 +120,17 @@ def test_adapter_for_the_first_layers(llama: Path, tmp_path: Path) -> None:
 def test_adapter_of_another_width(llama: Path, tmp_path: Path) -> None:
     wide = write_model(tmp_path / "wide", width=32)
     adapter = write_adapter(tmp_path / "adapter", wide)
-    with pytest.raises(BackboneError, match="does not fit") as error:
+    with pytest.raises(BackboneError, match=r"does not fit .*size mismatch") as error:
         load(str(llama), adapter=adapter)
-    assert "wide" in sentence(error)  # it says what the adapter was made for
+    assert f"trained on '{wide}'" in sentence(error)
 
 
 def test_adapter_of_another_family(llama: Path, tmp_path: Path) -> None:
     gpt2 = write_model(tmp_path / "gpt2", "gpt2")
     adapter = write_adapter(tmp_path / "adapter", llama)
-    with pytest.raises(BackboneError, match="does not fit") as error:
+    with pytest.raises(BackboneError, match=r"does not fit .*q_proj") as error:
         load(str(gpt2), adapter=adapter)
-    sentence(error)
+    assert f"trained on '{llama}'" in sentence(error)
 
 
 @pytest.mark.parametrize("file", ["adapter_config.json", "adapter_model.safetensors"])
@@ -185,7 +185,7 @@ def test_missing_weights_are_not_made_up(llama: Path, tmp_path: Path) -> None:
     weights = load_file(model / "model.safetensors")
     weights.pop("model.layers.1.mlp.up_proj.weight")
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(BackboneError, match="lacks 1 of its weights") as error:
+    with pytest.raises(BackboneError, match="lacks 1 of its weights, such as") as error:
         load(str(model))
     assert "layers.1.mlp.up_proj" in sentence(error)
 

@@ -36,6 +36,23 @@ STANDING_VEH = 0.5
 
 
 @dataclass(frozen=True)
+class GridlockRule:
+    """When a run counts as gridlocked.
+
+    Attributes:
+        completion_share: completion below this share of the best controller's on the same scenario and seed.
+        standing_s: or a queue that stood for this long, s.
+    """
+
+    completion_share: float = 0.8
+    standing_s: float = 900.0
+
+
+#: What counts as gridlock unless a suite says otherwise.
+GRIDLOCK = GridlockRule()
+
+
+@dataclass(frozen=True)
 class Plan:
     """One vehicle that should have driven.
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from benchmarks import maps
 from benchmarks import results as files
 from benchmarks.groups import Floats, Group, group_runs
-from benchmarks.results import ResultError
+from benchmarks.results import ResultError, RunResult
 from benchmarks.stats import bootstrap_interval
 from benchmarks.style import INCIDENT, INK, WIDTH_IN, clock_axis, colours, count, label, note, save, spread, style
 
@@ -97,11 +97,20 @@ def draw(folder: Path, out: Path, only: Sequence[str] = tuple(FIGURES)) -> list[
     Raises:
         ResultError: there are no results, a figure is unknown, or the figures cannot be written.
     """
-    if unknown := [name for name in only if name not in FIGURES]:
-        raise ResultError(f"There is no figure '{unknown[0]}'; choose from {', '.join(FIGURES)}.")
     runs, _ = files.read_folder(folder)
     if not runs:
         raise ResultError(f"{folder} holds no results to draw; give the folder of 'greenloop run --out'.")
+    return draw_runs(runs, folder, out, only)
+
+
+def draw_runs(runs: Sequence[RunResult], folder: Path, out: Path, only: Sequence[str] = tuple(FIGURES)) -> list[Path]:
+    """Draw the figures of some runs; ``folder`` holds the drawings of their networks.
+
+    Raises:
+        ResultError: a figure is unknown, or the figures cannot be written.
+    """
+    if unknown := [name for name in only if name not in FIGURES]:
+        raise ResultError(f"There is no figure '{unknown[0]}'; choose from {', '.join(FIGURES)}.")
     written: list[Path] = []
     with style():
         for stem, group in group_runs(runs, folder).items():

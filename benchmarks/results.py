@@ -58,13 +58,13 @@ class ScenarioRecord(_Record):
 
 
 class ControllerRecord(_Record):
-    """Who decided: the name as given on the command line, its parameters, and hashes of what it loaded."""
+    """Who decided: the name as given on the command line, its parameters, and what it loaded (models, with hashes)."""
 
     name: str
     params: dict[str, Any]
     deterministic: bool
     observes: bool
-    hashes: dict[str, str]
+    loaded: dict[str, str | int | None]
 
 
 class SuiteRecord(_Record):

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from benchmarks.metrics import GRIDLOCK, GridlockRule
+
 #: Runs of one cell group share all of these; only controller and seed differ.
 CELL_KEYS = ["scenario", "scenario_sha256", "timings"]
 Interval = tuple[float, float]
@@ -22,19 +24,6 @@ Interval = tuple[float, float]
 
 class StatsError(ValueError):
     """A comparison that cannot be made; the message is one sentence."""
-
-
-@dataclass(frozen=True)
-class GridlockRule:
-    """When a run counts as gridlocked.
-
-    Attributes:
-        completion_share: completion below this share of the best controller's on the same scenario and seed.
-        standing_s: or a queue that stood for this long, s.
-    """
-
-    completion_share: float = 0.8
-    standing_s: float = 900.0
 
 
 @dataclass(frozen=True)
@@ -136,7 +125,7 @@ def paired(values: pd.Series[float], baseline: pd.Series[float], seed: int = 0) 
     )
 
 
-def gridlocked(runs: pd.DataFrame, rule: GridlockRule = GridlockRule()) -> pd.Series[bool]:
+def gridlocked(runs: pd.DataFrame, rule: GridlockRule = GRIDLOCK) -> pd.Series[bool]:
     """Whether each run (a row of ``results.load``) is gridlocked, judged against the others of its cell."""
     best = runs.groupby([*CELL_KEYS, "seed"])["completion"].transform("max")
     standing = runs["standing_queue_s"].fillna(0.0)
@@ -157,7 +146,7 @@ def choose_baseline(runs: pd.DataFrame, baseline: str | None = None) -> str:
     return baseline
 
 
-def table(runs: pd.DataFrame, baseline: str | None = None, rule: GridlockRule = GridlockRule()) -> list[Row]:
+def table(runs: pd.DataFrame, baseline: str | None = None, rule: GridlockRule = GRIDLOCK) -> list[Row]:
     """Rank the controllers on each scenario by mean delay; every run stays in the mean.
 
     Raises:

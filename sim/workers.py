@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
@@ -58,6 +59,8 @@ class Workers(Generic[TaskT, ValueT]):
         self._settings.enter_context(_environment(THREAD_SETTINGS))
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPool(max_workers=self.count, context=context, initializer=_prepare)
+        with _main_hidden():
+            assert self._pool.active  # which starts the processes
         return self
 
     def __exit__(
@@ -105,6 +108,23 @@ def _prepare() -> None:
 def _follow(parent: Any) -> None:
     parent.join()
     os._exit(1)
+
+
+@contextlib.contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Keep fresh processes from running the user's script again: they need nothing of it.
+
+    Otherwise a script without the usual guard around its main part would start workers without end.
+    """
+    main = sys.modules["__main__"]
+    file, spec = main.__dict__.pop("__file__", None), getattr(main, "__spec__", None)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__spec__ = spec
+        if file is not None:
+            main.__file__ = file
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def make_result(controller: str = "greedy", seed: int = 1, delay_s: float = 20.0
     base: dict[str, Any] = {
         "suite": SuiteRecord(name="demo", version=1),
         "scenario": make_scenario(changes.pop("scenario_name", "cologne1")),
-        "controller": ControllerRecord(name=controller, params={}, deterministic=True, observes=True, hashes={}),
+        "controller": ControllerRecord(name=controller, params={}, deterministic=True, observes=True, loaded={}),
         "seed": seed,
         "timings": {"name": "native", "yellow_s": None, "all_red_s": 0, "min_green_s": 5, "max_red_s": 120},
         "backend": "libsumo",

@@ -9,6 +9,7 @@ from scipy import stats as scipy_stats
 from synthetic_results import make_result
 
 from benchmarks import results, stats
+from benchmarks.metrics import GridlockRule
 
 
 def frame(*runs: tuple[str, int, float], **metrics: float) -> pd.DataFrame:
@@ -62,7 +63,7 @@ def test_gridlock_by_completion_and_by_a_standing_queue() -> None:
     runs["completion"] = [1.0, 0.79, 0.5, 0.41]
     runs["standing_queue_s"] = [0.0, 0.0, 899.0, 900.0]
     assert stats.gridlocked(runs).tolist() == [False, True, False, True]
-    assert stats.gridlocked(runs, stats.GridlockRule(0.5, 100.0)).tolist() == [False, False, True, True]
+    assert stats.gridlocked(runs, GridlockRule(0.5, 100.0)).tolist() == [False, False, True, True]
     runs["standing_queue_s"] = np.nan
     assert stats.gridlocked(runs).tolist() == [False, True, False, False]  # 0.41 is 82 % of 0.5
 

@@ -64,20 +64,24 @@ def test_leaving_early_stops_what_still_runs() -> None:
     assert time.monotonic() - begin_s < 15
 
 
-def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+def note(path: str) -> None:
+    """Say which process works, and go on for long."""
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def test_workers_end_with_a_parent_that_was_killed_and_need_no_main_guard(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
-        "import os, sys, time\n"
+        "import sys\n"
+        "from test_workers import note\n"
         "from sim.workers import Workers\n"
-        "def note(path):\n"
-        "    open(path, 'w').write(str(os.getpid()))\n"
-        "    time.sleep(60)\n"
-        "if __name__ == '__main__':\n"
-        "    with Workers(note, 1) as workers:\n"
-        "        list(workers.run([sys.argv[1]]))\n"
+        "with Workers(note, 1) as workers:\n"
+        "    list(workers.run([sys.argv[1]]))\n"
     )
     pid_file = tmp_path / "pid"
-    with subprocess.Popen([sys.executable, str(script), str(pid_file)]) as parent:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen([sys.executable, str(script), str(pid_file)], env=environment) as parent:
         wait_until(lambda: pid_file.exists() and pid_file.read_text() != "")
         worker = int(pid_file.read_text())
         assert running(worker)

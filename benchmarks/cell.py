@@ -1,0 +1,266 @@
+"""One cell of a benchmark: one scenario under one controller with one seed, from the scenario to the result.
+
+Scenario -> Session -> Observation -> Controller.act -> Decision -> SUMO -> trips -> metrics -> RunResult. Fixed time, a
+user's own controller and the language model take exactly this road.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import metrics, outputs, provenance, results
+from benchmarks.calls import guarded
+from benchmarks.metrics import Horizon, Plan
+from controllers import registry
+from controllers.base import Controller, ControllerError, RunContext
+from scenarios.spec import Scenario
+from sim.network import Network
+from sim.session import Outcome, Session, SessionOptions
+from sim.signals import DecisionError
+from sim.timings import NATIVE, Timings
+
+#: Period of the road output: five minutes, the usual aggregation of traffic counts.
+ROAD_INTERVAL_S = 300.0
+#: Planning before a run, or loading a model, may take this long, s.
+RESET_LIMIT_S = 600.0
+#: Incidents that keep vehicles standing on their road whatever the signals do.
+BLOCKING = ("crash", "roadworks", "road_closure")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What to run.
+
+    One decision of all signals may take ``decision_limit_s`` (0: no limit). ``work_dir`` holds SUMO's files while it
+    runs; a temporary folder when None.
+    """
+
+    scenario: Scenario
+    controller: str
+    seed: int
+    timings: Timings = NATIVE
+    backend: str = "libsumo"
+    gui: bool = False
+    suite: results.SuiteRecord | None = None
+    decision_limit_s: float = 60.0
+    work_dir: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The cell in words."""
+        return f"{self.scenario.name}, {self.controller}, seed {self.seed}"
+
+
+def stem(cell: Cell, scenario_sha256: str) -> str:
+    """The stable file name of a cell; a user's edited controller file makes another cell."""
+    file = Path(cell.controller.partition(".py")[0] + ".py")
+    code = hashlib.sha256(file.read_bytes()).hexdigest() if ".py" in cell.controller and file.is_file() else ""
+    parameters = {"scenario": scenario_sha256, "timings": cell.timings.as_dict(), "code": code}
+    return results.cell_stem(cell.scenario.name, cell.controller, cell.timings.name, cell.seed, parameters)
+
+
+def run_cell(cell: Cell) -> results.RunResult:
+    """Run one cell.
+
+    Raises:
+        ControllerError: the controller cannot be made, raised, hung, or returned nonsense.
+        SessionError: SUMO refused its input or died.
+        ScenarioError, NetworkError: the scenario or its network cannot be used.
+    """
+    begin_s = time.perf_counter()
+    controller = registry.make(cell.controller)
+    options = SessionOptions(
+        backend=cell.backend,
+        gui=cell.gui,
+        observing=controller.observes,
+        emissions=True,
+        edge_interval_s=ROAD_INTERVAL_S,
+        work_dir=cell.work_dir,
+    )
+    with Session(cell.scenario, cell.seed, cell.timings, options) as session:
+        try:
+            latencies_s = _drive(cell, controller, session)
+        finally:
+            guarded(cell.controller, cell.decision_limit_s, controller.close)
+        driven_s = time.perf_counter() - begin_s
+        return _result(cell, controller, session.finish(), latencies_s, driven_s)
+
+
+def _drive(cell: Cell, controller: Controller, session: Session) -> list[float]:
+    """Run the horizon and return how long each decision took, s."""
+    name, looks_ahead = cell.controller, controller.looks_ahead
+    observation = session.start()
+    controller.context = RunContext(cell.scenario, cell.seed, cell.timings, session if looks_ahead else None)
+    guarded(name, RESET_LIMIT_S, controller.reset, session.network, cell.seed)
+    latencies_s: list[float] = []
+    while not session.done:
+        before_s = time.perf_counter()
+        decisions = guarded(name, cell.decision_limit_s, controller.act, observation)
+        latencies_s.append(time.perf_counter() - before_s)
+        try:
+            observation = session.step(decisions)
+        except DecisionError as error:
+            raise ControllerError(f"Controller '{name}': {error}") from error
+    return latencies_s
+
+
+def _result(
+    cell: Cell, controller: Controller, outcome: Outcome, latencies_s: list[float], driven_s: float
+) -> results.RunResult:
+    scenario = cell.scenario
+    summary = outputs.read_summary(outcome.files.summary)
+    roads = outputs.read_roads(outcome.files.roads)
+    measured = _metrics(scenario, outcome, summary, roads) | metrics.latency_metrics(latencies_s)
+    measured |= {f"controller_{key}": float(value) for key, value in controller.counters().items()}
+    decisions_s = math.fsum(latencies_s)
+    return results.RunResult(
+        suite=cell.suite,
+        scenario=_scenario_record(scenario, outcome),
+        controller=_controller_record(cell.controller, controller),
+        seed=cell.seed,
+        timings=cell.timings.as_dict(),
+        backend=cell.backend,
+        versions=provenance.versions(),
+        git=provenance.git(),
+        machine=provenance.machine(),
+        created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        metrics=measured,
+        series=_series(summary),
+        roads=_road_series(roads),
+        wall={
+            "wall_s": driven_s,
+            "wall_decisions_s": decisions_s,
+            "wall_simulation_s": driven_s - decisions_s,
+            "real_time_factor": (scenario.end_s - scenario.begin_s) / driven_s,
+        },
+    )
+
+
+def _metrics(scenario: Scenario, outcome: Outcome, summary: outputs.Summary, roads: outputs.Roads) -> metrics.Metrics:
+    trips = outputs.read_trips(outcome.files.trips)
+    horizon = Horizon(scenario.begin_s + scenario.warmup_s, scenario.end_s)
+    plans = _plans(outcome)
+    blocked = {str(i["edge"]) for i in outcome.incidents if i["type"] in BLOCKING}
+    standing_s = metrics.standing_road_s(roads, blocked)
+    undeparted = not trips.inserted.all()
+    elements = outputs.vehicle_elements(outcome.demand.route_files) if undeparted else frozenset[str]()
+    return {
+        **metrics.trip_metrics(trips, plans, horizon),
+        "delay_resco_s": metrics.resco_delay(trips, plans, horizon, elements),
+        **metrics.network_metrics(summary, horizon),
+        **metrics.safety_metrics(outputs.read_statistics(outcome.files.statistics)),
+        # Detectors see single lanes, the road output whole roads; controllers without detectors have only the second.
+        "standing_queue_s": max(standing_s, np.nan_to_num(outcome.standing_queue_s)),
+        "worst_wait_s": outcome.worst_wait_s,
+        "switches": outcome.switches,
+        **{f"repairs_{kind}": count for kind, count in sorted(outcome.repairs.items())},
+        **{f"audit_{kind}": count for kind, count in sorted(outcome.audit.items())},
+    }
+
+
+def _plans(outcome: Outcome) -> dict[str, Plan]:
+    demand = outcome.demand
+    columns = (demand.ids.tolist(), demand.depart_s.tolist(), demand.free_flow_s.tolist())
+    plans = {name: Plan(depart_s, free_flow_s) for name, depart_s, free_flow_s in zip(*columns, strict=True)}
+    for name, vehicle in outcome.inserted.items():
+        if vehicle.kind != "prop":
+            plans[name] = Plan(vehicle.depart_s, vehicle.free_flow_s, kind=vehicle.kind)
+    return plans
+
+
+def _scenario_record(scenario: Scenario, outcome: Outcome) -> results.ScenarioRecord:
+    files = (scenario.net_file, *scenario.route_files, *scenario.additional_files)
+    spec = scenario.model_dump(mode="json", exclude={"net_file", "route_files", "additional_files"})
+    return results.ScenarioRecord(
+        name=scenario.name,
+        sha256=scenario.sha256(),
+        network_sha256=network_sha256(scenario),
+        tags=scenario.tags,
+        begin_s=scenario.begin_s,
+        end_s=scenario.end_s,
+        warmup_s=scenario.warmup_s,
+        demand_scale=scenario.demand.scale,
+        departure_jitter_s=scenario.demand.departure_jitter_s,
+        files=tuple(file.name for file in files),
+        spec=spec,
+        incidents=outcome.incidents,
+    )
+
+
+def _controller_record(name: str, controller: Controller) -> results.ControllerRecord:
+    describe = getattr(controller, "provenance", None)
+    loaded: Mapping[str, Any] = describe() if callable(describe) else {}
+    return results.ControllerRecord(
+        name=name,
+        params=_params(controller),
+        deterministic=controller.deterministic,
+        observes=controller.observes,
+        loaded=dict(loaded),
+    )
+
+
+def _params(controller: Controller) -> dict[str, Any]:
+    """The values that the controller was made with, defaults included, as far as it keeps them under their names."""
+    found = {}
+    for name, parameter in inspect.signature(type(controller)).parameters.items():
+        value = getattr(controller, name, parameter.default)
+        if value is not inspect.Parameter.empty:
+            found[name] = _plain(value)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (bool, int, float, str, type(None))):
+        return value
+    return str(value) if isinstance(value, Path) else type(value).__name__
+
+
+def _series(summary: outputs.Summary) -> results.Series:
+    def listed(values: outputs.Floats) -> tuple[float, ...]:
+        return tuple(np.round(values, 3).tolist())
+
+    return results.Series(
+        time_s=listed(summary.time_s),
+        running_veh=listed(summary.running_veh),
+        halted_veh=listed(summary.halted_veh),
+        outside_veh=listed(summary.outside_veh),
+        speed_mps=listed(summary.speed_mps),
+        inserted_veh_min=listed(np.diff(summary.inserted_veh, prepend=0.0)),
+        arrived_veh_min=listed(np.diff(summary.arrived_veh, prepend=0.0)),
+    )
+
+
+def _road_series(roads: outputs.Roads) -> results.RoadSeries:
+    return results.RoadSeries(
+        interval_s=roads.interval_s,
+        begin_s=roads.begin_s,
+        ids=roads.ids,
+        speed_relative=tuple(tuple(row) for row in np.round(roads.speed_relative, 3).tolist()),
+    )
+
+
+def network_sha256(scenario: Scenario) -> str:
+    """Hash of the network file."""
+    return hashlib.sha256(scenario.net_file.read_bytes()).hexdigest()
+
+
+def network_shape(network: Network) -> results.NetworkShape:
+    """The drawing of a network, for the results folder; decimetres are enough."""
+    roads = {
+        road.id: results.RoadShape(shape=tuple((round(x, 1), round(y, 1)) for x, y in road.shape), lanes=road.lanes)
+        for road in network.roads.values()
+    }
+    signals = {
+        signal.id: (round(signal.position_m[0], 1), round(signal.position_m[1], 1)) for signal in network.signals
+    }
+    return results.NetworkShape(roads=roads, signals=signals)

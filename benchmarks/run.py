@@ -1,0 +1,236 @@
+"""A whole benchmark from a request: what ``greenloop run`` and ``greenloop.run`` have in common."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import matrix
+from benchmarks.cell import Cell
+from benchmarks.metrics import GRIDLOCK, GridlockRule
+from benchmarks.suite import DEFAULT_RATES, Suite
+from benchmarks.suite import load as load_suite
+from controllers import registry
+from scenarios import registry as scenario_registry
+from scenarios.spec import Incident, Scenario, ScenarioError
+from sim.timings import TIMINGS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONTROLLERS = ("fixed_time", "greedy", "max_pressure")
+#: More processes than this give nothing: each cell keeps one core busy and its SUMO another for part of the time.
+MAX_WORKERS = 64
+
+
+class RequestError(ValueError):
+    """A request that makes no sense; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run; None means: as the suite has it, or the default.
+
+    ``incidents`` True draws incidents at the default rates, False leaves the scenarios' own, a tuple replaces them.
+    """
+
+    scenarios: tuple[str | Path | Scenario, ...] = ()
+    net: Path | None = None
+    routes: tuple[Path, ...] = ()
+    controllers: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    suite: str | None = None
+    timings: str | None = None
+    minutes: float | None = None
+    incidents: bool | tuple[Incident, ...] = False
+    demand_scale: float | None = None
+    jitter_s: float | None = None
+    out: Path = Path("results")
+    workers: int | None = None
+    backend: str = "libsumo"
+    gui: bool = False
+    baseline: str | None = None
+    decision_limit_s: float = 60.0
+    cell_limit_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request made concrete."""
+
+    cells: list[Cell]
+    out: Path
+    workers: int
+    baseline: str | None
+    gridlock: GridlockRule = field(default=GRIDLOCK)
+    cell_limit_s: float | None = None
+
+    @property
+    def timings_text(self) -> str:
+        """The signal timings in words, to print over tables."""
+        timings = self.cells[0].timings
+        yellow = "yellow as in the network's programs" if timings.yellow_s is None else f"yellow {timings.yellow_s} s"
+        return (
+            f"{timings.name} ({yellow}, all-red {timings.all_red_s} s, min green {timings.min_green_s} s, "
+            f"max red {timings.max_red_s} s, decision every {timings.decision_interval_s} s)"
+        )
+
+
+def plan(request: Request) -> Plan:
+    """Check a request and turn it into cells.
+
+    Raises:
+        RequestError, SuiteError, ScenarioError, NetworkError, ControllerError, ResultError: one sentence each.
+    """
+    suite = load_suite(request.suite) if request.suite else None
+    scenarios = [_changed(scenario, request, suite) for scenario in _scenarios(request, suite)]
+    controllers = tuple(dict.fromkeys(request.controllers or (suite.controllers if suite else CONTROLLERS)))
+    seeds = request.seeds or (suite.seeds if suite else (1, 2, 3, 4, 5))
+    timings = request.timings or (suite.timings if suite else "native")
+    if timings not in TIMINGS:
+        raise RequestError(f"There are no timings '{timings}'; choose {', '.join(TIMINGS)}.")
+    baseline = request.baseline or (suite.baseline if suite else None)
+    if baseline is not None and baseline not in controllers:
+        raise RequestError(f"The baseline '{baseline}' is not among the controllers: {', '.join(controllers)}.")
+    matrix.check(scenarios, controllers, request.out)
+    like = Cell(
+        scenarios[0],
+        controllers[0],
+        seeds[0],
+        TIMINGS[timings],
+        backend="traci" if request.gui else request.backend,
+        gui=request.gui,
+        suite=suite.record if suite else None,
+        decision_limit_s=0.0 if request.gui else request.decision_limit_s,
+    )
+    return Plan(
+        matrix.make_cells(scenarios, controllers, seeds, like),
+        request.out,
+        1 if request.gui else _workers(request.workers),
+        baseline,
+        suite.gridlock if suite else GRIDLOCK,
+        request.cell_limit_s,
+    )
+
+
+def run(
+    scenarios: str | Path | Scenario | Sequence[str | Path | Scenario],
+    controllers: str | Sequence[str] = CONTROLLERS,
+    seeds: int | Sequence[int] = 5,
+    out: str | Path = "results",
+    **options: object,
+) -> pd.DataFrame:
+    """Run scenarios x controllers x seeds and return one row per run.
+
+    Args:
+        scenarios: names, ``.yaml`` paths or Scenario objects, one or several.
+        controllers: specs such as ``greedy`` or ``my_file.py:MyController``, one or several.
+        seeds: how many (from 1), or which.
+        out: folder of the results; finished runs found there are kept and not repeated.
+        **options: any other field of ``benchmarks.run.Request``, such as ``minutes``, ``timings`` or ``workers``.
+
+    Raises:
+        RequestError, ScenarioError, NetworkError, ControllerError, ResultError: one sentence each. Runs that fail are
+            left out of the table; their sentences are on stderr and in ``*.failed.json`` files.
+    """
+    from benchmarks.progress import SweepProgress
+    from benchmarks.results import flat, read
+
+    request = Request(
+        scenarios=(scenarios,) if isinstance(scenarios, (str, Path, Scenario)) else tuple(scenarios),
+        controllers=(controllers,) if isinstance(controllers, str) else tuple(controllers),
+        seeds=tuple(range(1, seeds + 1)) if isinstance(seeds, int) else tuple(seeds),
+        out=Path(out),
+        **options,  # type: ignore[arg-type]
+    )
+    planned = plan(request)
+    fetch_model(planned)
+    with SweepProgress() as progress:
+        sweep = matrix.run(planned.cells, planned.out, planned.workers, progress, planned.cell_limit_s)
+    import pandas as pd
+
+    return pd.DataFrame([flat(read(path)) for path in sweep.paths])
+
+
+def fetch_model(planned: Plan) -> None:
+    """Fetch the default model now, with its progress bar, if a controller will ask for it.
+
+    Raises:
+        BackboneError: it cannot be had.
+    """
+    entries = registry.entries()
+    for spec in dict.fromkeys(cell.controller for cell in planned.cells):
+        entry = entries.get(spec.partition(":")[0])
+        if entry is not None and entry.needs_model and not re.search(r"[:,]model=(?!default)", spec):
+            from llm import backbone
+
+            backbone.fetch()
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """``5`` is the seeds 1 to 5; ``1,2,7`` and ``0-9`` name them.
+
+    Raises:
+        RequestError: the text is none of these.
+    """
+    seeds: list[int] = []
+    for part in text.replace(" ", "").strip(",").split(","):
+        found = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if found is None or (found[2] and int(found[2]) < int(found[1])):
+            raise RequestError(f"Seeds '{text}' make no sense; write 5 (for 1 to 5), 1,2,7 or 0-9.")
+        seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
+    if len(seeds) == 1 and text.strip().isdigit():
+        seeds = list(range(1, seeds[0] + 1))
+    if not seeds:
+        raise RequestError("Give at least one seed, such as --seeds 1.")
+    return tuple(dict.fromkeys(seeds))
+
+
+def _scenarios(request: Request, suite: Suite | None) -> list[Scenario]:
+    named = list(request.scenarios)
+    found = [entry if isinstance(entry, Scenario) else scenario_registry.load(entry) for entry in named]
+    if request.net is not None:
+        if not request.routes:
+            raise RequestError(f"Say which traffic drives on {request.net}: --routes my.rou.xml.")
+        found.append(scenario_registry.from_files(request.net, request.routes))
+    elif request.routes:
+        raise RequestError("Routes need the network that they are for: --net my.net.xml.")
+    if not found and suite is not None:
+        found = [scenario_registry.load(name) for name in suite.scenarios]
+    if not found:
+        raise RequestError("Say what to run: --scenario cologne1, --net with --routes, or --suite quick.")
+    return found
+
+
+def _changed(scenario: Scenario, request: Request, suite: Suite | None) -> Scenario:
+    """The scenario with the horizon, demand and incidents asked for."""
+    changes: dict[str, object] = {}
+    minutes = request.minutes if request.minutes is not None else suite.minutes if suite else None
+    if minutes is not None:
+        if not minutes > 0:
+            raise RequestError(f"The measured time is {minutes:g} min; give more than 0.")
+        changes["end_s"] = min(scenario.end_s, scenario.begin_s + scenario.warmup_s + 60.0 * minutes)
+    asked = {"scale": request.demand_scale, "departure_jitter_s": request.jitter_s}
+    if any(value is not None for value in asked.values()):
+        changes["demand"] = {**scenario.demand.model_dump(), **{k: v for k, v in asked.items() if v is not None}}
+    incidents = request.incidents or (suite.incidents if suite else False)
+    if incidents is True or incidents == "default":
+        changes["incident_rates"] = DEFAULT_RATES.model_dump()
+    elif isinstance(incidents, tuple):
+        changes["incidents"] = [incident.model_dump() for incident in incidents]
+    try:
+        return scenario.with_(**changes) if changes else scenario
+    except ScenarioError as error:
+        raise RequestError(f"{scenario.name} cannot be changed so: {error}") from error
+
+
+def _workers(asked: int | None) -> int:
+    if asked is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not 1 <= asked <= MAX_WORKERS:
+        raise RequestError(f"{asked} workers make no sense; give 1 to {MAX_WORKERS}.")
+    return asked

@@ -1,0 +1,109 @@
+"""What ``greenloop run`` does around a sweep: progress, the ranked table, the figures, and what to do after Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from benchmarks import matrix, results
+from benchmarks.matrix import Sweep
+from benchmarks.progress import SweepProgress, escaped
+from benchmarks.run import Plan, Request, fetch_model, plan
+
+if TYPE_CHECKING:
+    from benchmarks.stats import Row
+
+NOTES = (
+    "Delay: (arrival or end) - scheduled departure - free-flow time, over every scheduled vehicle; running and never "
+    "inserted ones count.",
+    "[low, high]: 95 % bootstrap intervals (three seeds or more). Seeds for 5 %: runs that a difference of 5 % needs "
+    "(80 % power).",
+)
+
+
+def execute(request: Request, figures: bool, as_json: bool) -> int:
+    """Run a request, print the ranking to stdout and the rest to stderr; return the exit code."""
+    planned = plan(request)
+    fetch_model(planned)
+    with SweepProgress() as progress:
+        try:
+            sweep = matrix.run(planned.cells, planned.out, planned.workers, progress, planned.cell_limit_s)
+        except KeyboardInterrupt:
+            kept = len(list(planned.out.glob(f"*{results.RESULT_SUFFIX}")))
+            progress.console.print(
+                f"Stopped. {kept} finished runs are kept in {planned.out}; the same command goes on."
+            )
+            return 130
+    runs = [results.read(path) for path in sweep.paths]
+    drawn = _figures(planned, runs, progress) if figures and runs else []
+    _report(planned, sweep, runs, drawn, progress, as_json)
+    return 1 if sweep.failed else 0
+
+
+def _figures(planned: Plan, runs: list[results.RunResult], progress: SweepProgress) -> list[Path]:
+    from benchmarks import plots
+
+    with progress.console.status("Drawing the figures"):
+        return plots.draw_runs(runs, planned.out, planned.out / "figures")
+
+
+def _report(
+    planned: Plan,
+    sweep: Sweep,
+    runs: list[results.RunResult],
+    drawn: list[Path],
+    progress: SweepProgress,
+    as_json: bool,
+) -> None:
+    from benchmarks import stats, tables
+
+    rows: list[Row] = []
+    baseline = ""
+    if runs:
+        import pandas as pd
+
+        frame = pd.DataFrame([results.flat(run) for run in runs])
+        baseline = stats.choose_baseline(frame, planned.baseline)
+        rows = stats.table(frame, baseline, planned.gridlock)
+    if as_json:
+        typer.echo(json.dumps(_without_nan(_as_dict(planned, sweep, rows, drawn, baseline)), indent=1, allow_nan=False))
+        return
+    console = tables.stdout()
+    for part in tables.ranking(rows, baseline, planned.timings_text, NOTES):
+        console.print(part)
+    _say_where(planned, sweep, drawn, progress)
+
+
+def _say_where(planned: Plan, sweep: Sweep, drawn: list[Path], progress: SweepProgress) -> None:
+    say = progress.console.print
+    say(f"Results: {escaped(str(planned.out))} ({len(sweep.paths)} runs)")
+    for path in drawn:
+        if path.suffix == ".png":
+            say(f"Figure:  {escaped(str(path))} (also .pdf and .svg)")
+    if sweep.failed:
+        say(f"[bold red]{len(sweep.failed)} runs failed[/]; the same command tries them again.")
+
+
+def _as_dict(planned: Plan, sweep: Sweep, rows: list[Row], drawn: list[Path], baseline: str) -> dict[str, object]:
+    return {
+        "folder": str(planned.out),
+        "timings": planned.timings_text,
+        "baseline": baseline,
+        "table": [row.as_dict() for row in rows],
+        "results": [str(path) for path in sweep.paths],
+        "failed": [{"run": cell.name, "problem": problem} for cell, problem in sweep.failed],
+        "figures": [str(path) for path in drawn],
+    }
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

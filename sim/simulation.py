@@ -20,7 +20,7 @@ from sim.observation import Observation
 from sim.signals import Auditor, Decision, Program, SignalMachine
 from sim.timings import Timings
 
-LIBSUMO_TYPES = {"static": 0, "actuated": 3, "delay_based": 6}
+LIBSUMO_TYPES = {"static": 0, "actuated": 3, "delay_based": 5}
 
 
 class Simulation:
@@ -137,11 +137,11 @@ class Simulation:
             )
             for row in program.rows
         ]
-        logic = light.Logic("greenloop", LIBSUMO_TYPES[program.type], 0, phases, dict(program.params))
-        if program.offset_s:
-            logic.subParameter = {**dict(program.params), "offset": f"{program.offset_s:g}"}
-        light.setProgramLogic(signal_id, logic)
+        row, rest_s = _entry(program, self.time_s)
+        logic = light.Logic("greenloop", LIBSUMO_TYPES[program.type], row, phases, dict(program.params))
+        light.setProgramLogic(signal_id, logic)  # SUMO ignores an offset here, and starts the row anew
         light.setProgram(signal_id, "greenloop")
+        light.setPhaseDuration(signal_id, rest_s)
         self.machines.pop(signal_id, None)
         self._audit_s = self.time_s
 
@@ -227,3 +227,19 @@ class Simulation:
             "worst_wait_s": self.detectors.worst_wait_s if self.detectors else float("nan"),
             "standing_queue_s": self.detectors.worst_standing_s if self.detectors else float("nan"),
         }
+
+
+def _entry(program: Program, time_s: float) -> tuple[int, float]:
+    """Where a program is at a time, as SUMO counts offsets: the row, and the seconds that are left of it.
+
+    Programs that follow the traffic have no place in time; they begin with their first row's shortest green.
+    """
+    first = program.rows[0]
+    if program.type != "static":
+        return 0, first.duration_s if first.min_s is None else first.min_s
+    position_s = (time_s - program.offset_s) % sum(row.duration_s for row in program.rows)
+    for index, row in enumerate(program.rows):
+        if position_s < row.duration_s:
+            return index, row.duration_s - position_s
+        position_s -= row.duration_s
+    return 0, first.duration_s

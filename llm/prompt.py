@@ -202,7 +202,7 @@ class _SignalLayout:
     _surroundings: dict[str, str] | None = field(default=None)
 
     def surroundings(self, network: Network, signal: Signal) -> dict[str, str]:
-        """By road within two junctions: ``before A,C`` (phases that it feeds) or ``after B`` (that lead to it)."""
+        """By road within two junctions: ``before A C`` (phases that it feeds) or ``after B`` (that lead to it)."""
         if self._surroundings is None:
             self._surroundings = _surroundings(network, signal)
         return self._surroundings
@@ -260,7 +260,7 @@ def _surroundings(network: Network, signal: Signal) -> dict[str, str]:
     letters = phase_letters(len(signal.phases))
     words = ("before", "after")
     return {
-        road: f"{words[side]} {','.join(letters[phase] for phase in phases)}"
+        road: f"{words[side]} {' '.join(letters[phase] for phase in phases)}"
         for road, (_, side, phases) in nearest.items()
     }
 

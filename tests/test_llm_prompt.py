@@ -54,7 +54,7 @@ def parse_prompt(text: str) -> dict[str, Any]:
         letter, *values = row.groups()
         rows[letter] = dict(zip(names, values, strict=True))
         lines.pop(0)
-    assert all(re.fullmatch(r"Report (before|after) [A-Z](,[A-Z])*: [ -~]*", line) for line in lines)
+    assert all(re.fullmatch(r"Report (before|after) [A-Z]( [A-Z])*: [ -~]*", line) for line in lines)
     return {"green": head[1], "age": head[2], "rows": rows, "reports": lines}
 
 
@@ -202,14 +202,14 @@ def report(edge: str, number: int = 1, text: str = "crash", cleared: bool = Fals
 @pytest.mark.parametrize(
     ("edge", "where"),
     [
-        ("n", "before A,B"),
-        ("n1", "before A,B"),  # a bend, no junction
-        ("n2", "before A,B"),  # one junction away
-        ("n3", "before A,B"),  # two
+        ("n", "before A B"),
+        ("n1", "before A B"),  # a bend, no junction
+        ("n2", "before A B"),  # one junction away
+        ("n3", "before A B"),  # two
         ("n4", None),  # three
         ("w", "before C"),
         ("s", "after A"),
-        ("e", "after A,B,C"),
+        ("e", "after A B C"),
         ("s1", "after A"),
         ("far", None),
         ("unheard-of", None),
@@ -243,7 +243,7 @@ def test_reports_of_any_text_stay_in_charset_and_length(texts: list[str]) -> Non
     assert len(prompt) <= max_prompt_chars(network)
     shown = parse_prompt(prompt)["reports"]
     assert len(shown) == min(len(texts), MAX_REPORTS)
-    assert all(len(line) <= len("Report before A,B: ") + MAX_REPORT_CHARS for line in shown)
+    assert all(len(line) <= len("Report before A B: ") + MAX_REPORT_CHARS for line in shown)
 
 
 def test_the_longest_prompt_fits_exactly() -> None:

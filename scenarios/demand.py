@@ -133,10 +133,10 @@ def _build(scenario: Scenario, seed: int, draft: Path) -> None:
         _route(scenario, files, prepared, seed)  # random flows get ids and times that every controller shares
         elements, files = list(_elements([prepared])), (prepared,)
     elif times != sorted(times) and not _is_rewritten(scenario):
-        _write(elements, prepared)  # SUMO would drop what is out of order
+        write_routes(elements, prepared)  # SUMO would drop what is out of order
         files = (prepared,)
     if _is_rewritten(scenario):
-        _write(_redraw(elements, scenario, seed), prepared)
+        write_routes(_redraw(elements, scenario, seed), prepared)
         files = (prepared,)
     routed = draft / "routed.xml"
     _route(scenario, files, routed, seed)
@@ -183,7 +183,7 @@ def _copy(element: ElementTree.Element, changes: dict[str, str]) -> ElementTree.
     return twin
 
 
-def _write(elements: list[ElementTree.Element], file: Path) -> None:
+def write_routes(elements: list[ElementTree.Element], file: Path) -> None:
     """Write types and named routes first, then everything with a departure in its order."""
     fixed = [element for element in elements if element.tag not in _SCHEDULED]
     timed = sorted((element for element in elements if element.tag in _SCHEDULED), key=_time_s)

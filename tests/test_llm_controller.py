@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +23,10 @@ from controllers.registry import make
 from llm.backbone import load
 from llm.prompt import signal_prompt
 from llm.scorer import PhaseScorer
+from scenarios import resco
 from sim.network import Movement, Network
 from sim.observation import Observation
+from sim.session import Session
 
 # PEFT 0.21 asks transformers 5 by an old name where these tests make adapters
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -230,3 +234,30 @@ def test_too_many_phases(llama: Path) -> None:
     signal = make_signal("wide", 0, [Movement(link, 0, 0, "s") for link in range(27)], rows)
     with pytest.raises(ControllerError, match="27 phases"):
         LanguageModel(str(llama)).reset(replace(corridor(), signals=(signal,)), 0)
+
+
+# --- in the loop
+
+
+def test_in_real_sumo_twice_the_same(llama: Path) -> None:
+    scenario = resco.load("cologne3")
+    scenario = scenario.with_(end_s=scenario.begin_s + 90, incident_rates={"detector_outage_per_h": 200})
+    runs = []
+    for _ in range(2):
+        controller = LanguageModel(str(llama))
+        with Session(scenario, seed=1) as session:
+            controller.reset(session.network, 1)
+            observation, shown = session.start(), []
+            while not session.done:
+                shown.append([int(phase) for phase in observation.phase])
+                observation = session.step(controller.act(observation))
+        assert controller.counters()["decisions"] > 20
+        assert controller.counters()["fallbacks"] == 0
+        runs.append(shown)
+    assert runs[0] == runs[1]
+
+
+def test_importing_it_does_not_import_torch() -> None:
+    code = "import sys, controllers.language_model; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    root = Path(language_model.__file__).parent.parent
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

@@ -138,7 +138,8 @@ class Simulation:
             for row in program.rows
         ]
         row, rest_s = _entry(program, self.time_s)
-        logic = light.Logic("greenloop", LIBSUMO_TYPES[program.type], row, phases, dict(program.params))
+        logic = light.Logic("greenloop", LIBSUMO_TYPES[program.type], row, phases)
+        logic.subParameter = dict(program.params)  # libsumo drops what its constructor is given
         light.setProgramLogic(signal_id, logic)  # SUMO ignores an offset here, and starts the row anew
         light.setProgram(signal_id, "greenloop")
         light.setPhaseDuration(signal_id, rest_s)

@@ -111,7 +111,9 @@ class Simulation:
         for signal_id, auditor in self.auditors.items():
             if signal_id not in self.machines:
                 auditor.see(light.getRedYellowGreenState(signal_id), self.time_s)
-                self._audit_s = min(self._audit_s, max(light.getNextSwitch(signal_id), self.time_s) + 1)
+                # delay_based plans in fractions of a second; the step that reaches them makes the switch
+                next_s = math.ceil(max(light.getNextSwitch(signal_id), self.time_s))
+                self._audit_s = min(self._audit_s, next_s + 1)
 
     def _machine(self, signal_id: str) -> SignalMachine:
         machine = self.machines.get(signal_id)

@@ -153,13 +153,13 @@ class _Planner:
         if isinstance(spec, DemandSurge):
             incident = self._with_departures(incident, spec)
         split = "held_out" if "held_out" in self.scenario.tags else "train"
-        self.planned.append(replace(incident, reports=write_reports(incident, self.roads, self._rng(incident), split)))
+        self.planned.append(replace(incident, reports=write_reports(incident, self.roads, self._rng(incident, "report"), split)))
 
-    def _rng(self, incident: ScheduledIncident) -> np.random.Generator:
-        return generator(self.seed, f"{self.scenario.name}/{incident.id}")
+    def _rng(self, incident: ScheduledIncident, purpose: str) -> np.random.Generator:
+        return generator(self.seed, f"{self.scenario.name}/{incident.id}/{purpose}")
 
     def _with_departures(self, incident: ScheduledIncident, spec: DemandSurge) -> ScheduledIncident:
-        rng = self._rng(incident)
+        rng = self._rng(incident, "trips")
         choices = destinations_from(spec.edge, self.roads, self.ends)
         weights = np.array([self.ends.destinations.get(edge, 1) for edge in choices], float)
         picks = rng.choice(len(choices), size=spec.vehicles, p=weights / weights.sum())

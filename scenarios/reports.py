@@ -1,6 +1,6 @@
 """Incident reports as a control room hears of them: late, worded in many ways, sometimes imprecise.
 
-Everything is drawn from the seed, the scenario and the incident, so that every controller hears the same words at the same time.
+Everything is drawn from the seed, the scenario and the incident, so every controller hears the same at the same time.
 """
 
 from __future__ import annotations

@@ -1,1 +1,85 @@
-"""greenloop: the names that a user imports."""
+"""greenloop: the names that a user imports.
+
+They are loaded when they are first used, so that ``import greenloop`` is quick and a run without a language model never
+loads torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.results import RunResult
+    from benchmarks.results import load as load_results
+    from benchmarks.run import run
+    from controllers.base import Controller, ControllerError, RunContext
+    from controllers.registry import make as make_controller
+    from scenarios.registry import load as load_scenario
+    from scenarios.spec import Scenario, ScenarioError
+    from sim.env import make_env, make_parallel_env
+    from sim.network import Network
+    from sim.observation import Observation
+    from sim.session import Session, SessionOptions
+    from sim.signals import Decision, Program, ProgramRow
+    from sim.timings import Timings
+
+#: Public name -> module and the name in it.
+_PLACES = {
+    "Controller": ("controllers.base", "Controller"),
+    "ControllerError": ("controllers.base", "ControllerError"),
+    "Decision": ("sim.signals", "Decision"),
+    "Network": ("sim.network", "Network"),
+    "Observation": ("sim.observation", "Observation"),
+    "Program": ("sim.signals", "Program"),
+    "ProgramRow": ("sim.signals", "ProgramRow"),
+    "RunContext": ("controllers.base", "RunContext"),
+    "RunResult": ("benchmarks.results", "RunResult"),
+    "Scenario": ("scenarios.spec", "Scenario"),
+    "ScenarioError": ("scenarios.spec", "ScenarioError"),
+    "Session": ("sim.session", "Session"),
+    "SessionOptions": ("sim.session", "SessionOptions"),
+    "Timings": ("sim.timings", "Timings"),
+    "load_results": ("benchmarks.results", "load"),
+    "load_scenario": ("scenarios.registry", "load"),
+    "make_controller": ("controllers.registry", "make"),
+    "make_env": ("sim.env", "make_env"),
+    "make_parallel_env": ("sim.env", "make_parallel_env"),
+    "run": ("benchmarks.run", "run"),
+}
+
+__all__ = [
+    "Controller",
+    "ControllerError",
+    "Decision",
+    "Network",
+    "Observation",
+    "Program",
+    "ProgramRow",
+    "RunContext",
+    "RunResult",
+    "Scenario",
+    "ScenarioError",
+    "Session",
+    "SessionOptions",
+    "Timings",
+    "load_results",
+    "load_scenario",
+    "make_controller",
+    "make_env",
+    "make_parallel_env",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"greenloop has no '{name}'; it has {', '.join(__all__)}.")
+    module, inner = _PLACES[name]
+    value = getattr(importlib.import_module(module), inner)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -43,9 +43,9 @@ def congestion(group: Group) -> Figure:
     begin_s, end_s = _worst_interval(shown.of(names[-1]))
     box = _Box(network)
     width_in = min(WIDTH_IN / len(names), 5.0)
-    height_in = min(max(width_in * box.height / box.width, 1.2), 4.5)
+    height_in = min(max(width_in * (box.height / box.width + 0.06), 0.6), 4.5)
     figure, panels = plt.subplots(
-        1, len(names), figsize=(WIDTH_IN, height_in + 1.15), squeeze=False, layout="constrained"
+        1, len(names), figsize=(WIDTH_IN, height_in + 0.95), squeeze=False, layout="constrained"
     )
     for axes, name in zip(panels[0], names, strict=True):
         _draw(axes, network, box, _speeds(shown.of(name), begin_s))
@@ -148,10 +148,11 @@ def _mark_incidents(
         axes.annotate(
             "!", (x, y), (0, -0.6), textcoords="offset points", ha="center", va="center", fontsize=6, zorder=6
         )
-        text = str(incident["type"]).replace("_", " ")
+        side = 1 if x < sum(axes.get_xlim()) / 2 else -1  # where there is room
         axes.annotate(
-            text, (x, y), (7, 0), textcoords="offset points", va="center", fontsize=7, zorder=6, path_effects=[halo]
-        )
+            str(incident["type"]).replace("_", " "), (x, y), (7 * side, 0), textcoords="offset points",
+            ha="left" if side > 0 else "right", va="center", fontsize=7, zorder=6, path_effects=[halo],
+        )  # fmt: skip
 
 
 def _scale_bar(axes: Axes, box: _Box) -> None:

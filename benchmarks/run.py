@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONTROLLERS = ("fixed_time", "greedy", "max_pressure")
+BACKENDS = ("libsumo", "traci")
 #: More processes than this give nothing: each cell keeps one core busy and its SUMO another for part of the time.
 MAX_WORKERS = 64
 
@@ -93,6 +94,8 @@ def plan(request: Request) -> Plan:
     timings = request.timings or (suite.timings if suite else "native")
     if timings not in TIMINGS:
         raise RequestError(f"There are no timings '{timings}'; choose {', '.join(TIMINGS)}.")
+    if request.backend not in BACKENDS:
+        raise RequestError(f"There is no backend '{request.backend}'; choose {' or '.join(BACKENDS)}.")
     baseline = request.baseline or (suite.baseline if suite else None)
     if baseline is not None and baseline not in controllers:
         raise RequestError(f"The baseline '{baseline}' is not among the controllers: {', '.join(controllers)}.")

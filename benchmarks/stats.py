@@ -30,8 +30,8 @@ class StatsError(ValueError):
 class Paired:
     """Differences to the baseline over common seeds; negative is better where less is better.
 
-    ``interval`` is None below three seeds; ``seeds_needed`` (to detect a difference of 5 % of the baseline's mean with
-    80 % power) is None below two.
+    ``interval`` and ``seeds_needed`` (to detect a difference of 5 % of the baseline's mean with 80 % power) are None
+    below three seeds.
     """
 
     seeds: int
@@ -85,10 +85,10 @@ def seeds_needed(differences: Sequence[float], effect: float, power: float = 0.8
     """Smallest number of paired runs with which a two-sided t-test finds a mean difference of ``effect``.
 
     Power from the noncentral t distribution with the observed standard deviation of the differences (Cohen 1988,
-    ch. 2). None below two differences or without an effect; at most 100,000.
+    ch. 2). None below three differences or without an effect; at most 100,000.
     """
     data = np.asarray(differences, np.float64)
-    if data.size < 2 or not effect > 0 or not np.isfinite(data).all():
+    if data.size < 3 or not effect > 0 or not np.isfinite(data).all():
         return None
     spread = float(data.std(ddof=1))
     if spread == 0:

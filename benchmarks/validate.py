@@ -18,6 +18,7 @@ from sim.network import Network, Signal
 
 #: More signals than this are not listed one by one on a terminal.
 MAX_LISTED = 60
+MAX_ID = 28
 
 
 @dataclass(frozen=True)
@@ -150,15 +151,15 @@ def _target(target: str | None, net: Path | None, routes: tuple[Path, ...]) -> t
 
 def _show(findings: Findings) -> None:
     console = stdout()
-    console.print(_headline(findings), highlight=False)
+    console.print(_headline(findings), markup=False, highlight=False, soft_wrap=True)
     heads = ("signal", "phases", "movements", "lanes", "foe pairs", "protected", "yellow s", "cycle s", "neighbours")
     rows = [
         (
-            signal.id,
+            _short(signal.id),
             *map(str, (signal.phases, signal.movements, signal.lanes, signal.foe_pairs, len(signal.protected_foes))),
             str(signal.yellow_s),
             f"{signal.cycle_s:g}",
-            ", ".join(signal.neighbours),
+            ", ".join(map(_short, signal.neighbours)),
         )
         for signal in findings.signals[:MAX_LISTED]
     ]
@@ -170,6 +171,11 @@ def _show(findings: Findings) -> None:
     for problem in findings.problems:
         console.print(f"Problem: {problem}", markup=False, highlight=False, soft_wrap=True)
     console.print("Not usable." if findings.problems else "Usable.")
+
+
+def _short(signal_id: str) -> str:
+    """Ids of joined junctions can be hundreds of letters long."""
+    return signal_id if len(signal_id) <= MAX_ID else f"{signal_id[: MAX_ID - 3]}..."
 
 
 def _headline(findings: Findings) -> str:

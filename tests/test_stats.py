@@ -44,8 +44,9 @@ def test_seeds_needed_agree_with_the_published_table(effect_size: float, needed:
 def test_seeds_needed_at_the_edges() -> None:
     assert stats.seeds_needed([1.0], 0.5) is None
     assert stats.seeds_needed([1.0, 1.0, 1.0], 0.5) == 2
-    assert stats.seeds_needed([1.0, 2.0], 0.0) is None
-    assert stats.seeds_needed([-1e6, 1e6], 0.1) == 100_000
+    assert stats.seeds_needed([1.0, 2.0, 3.0], 0.0) is None
+    assert stats.seeds_needed([1.0, 2.0], 0.5) is None
+    assert stats.seeds_needed([-1e6, 0.0, 1e6], 0.1) == 100_000
 
 
 def test_differences_are_paired_by_seed_by_hand() -> None:

@@ -34,8 +34,8 @@ DURATIONS_S = {
 MIN_LENGTH_M = {"crash": 60.0, "roadworks": 60.0, "road_closure": 30.0}
 #: These happen on roads that lead to a signal, where controllers can do something about them.
 AT_SIGNALS = ("crash", "roadworks", "detector_outage")
-#: Where along the road a crash happens, as a share of its length.
-CRASH_SHARE = (0.4, 0.9)
+#: Where along the road a crash happens, as a share of its length: near the signal, where lanes are needed.
+CRASH_SHARE = (0.6, 0.95)
 REROUTE_SHARE = (0.3, 0.7)
 #: A surge brings this share of an hour's trips, within these numbers of vehicles.
 SURGE_SHARE, SURGE_VEHICLES = (0.05, 0.10), (60, 200)

@@ -1,93 +1,38 @@
-"""What each type of incident does to the running simulation; ``conn`` is libsumo or a TraCI connection.
+"""What each type of incident does to the running simulation.
 
-A new type is one class and one line in ``EFFECTS``.
+A new type is one class and one line in ``EFFECTS``. ``conn`` is libsumo or a TraCI connection.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from scenarios.incidents import ScheduledIncident
 from scenarios.spec import Crash, RoadClosure, Roadworks, ScenarioError
-from sim.barriers import ACCESS, RESCUE, LaneRules, road_barrier, works_barrier
-from sim.detours import Detours
-from sim.network import Road
+from sim.barriers import ACCESS, RESCUE, road_barrier, works_barrier
+from sim.effect import DEFAULT_TYPE, Effect, InsertedVehicle, World, copy_type, free_flow_route
 
 PROP, SURGE, EMERGENCY = "greenloop.prop", "greenloop.surge", "greenloop.emergency"
-_DEFAULT_TYPE = "DEFAULT_VEHTYPE"
+
 _PLAIN = "greenloop.plain"  # a default car without random speed, for free-flow routes
-CAR_M = 5.0
-CLOSED_TRAVEL_S, FOR_EVER_S = 1e6, 1e9
-BRAKING_MPS2 = 4.5
-
-
-@dataclass(frozen=True)
-class InsertedVehicle:
-    """A vehicle that an incident brought.
-
-    Attributes:
-        kind: ``prop`` (a wreck, no traffic), ``surge`` or ``emergency``.
-        depart_s: scheduled departure, SUMO's clock, s.
-        free_flow_s: of its route at the speed limits without incidents (speed factor 1), s; 0 for a prop.
-        edges: its route when it was planned.
-        incident: the id of its incident.
-    """
-
-    kind: str
-    depart_s: float
-    free_flow_s: float
-    edges: tuple[str, ...]
-    incident: str
-
-
-@dataclass
-class World:
-    """What all effects share."""
-
-    roads: dict[str, Road]
-    rules: LaneRules
-    detours: Detours
-    inserted: dict[str, InsertedVehicle]
-
-
-class Effect:
-    """What one incident does; each method returns when it wants to be called next, SUMO's clock, s."""
-
-    def __init__(self, incident: ScheduledIncident, world: World) -> None:
-        self.incident, self.world = incident, world
-
-    def plan(self, conn: Any) -> None:
-        """Before the first second: what must be known of the undisturbed network."""
-
-    def begin(self, conn: Any, time_s: float) -> float:  # noqa: ARG002
-        """Start."""
-        return math.inf
-
-    def tick(self, conn: Any, time_s: float) -> float:  # noqa: ARG002
-        """Go on."""
-        return math.inf
-
-    def end(self, conn: Any) -> None:
-        """Undo."""
-
-    def truth(self) -> dict[str, Any]:
-        """What happened, beyond the plan."""
-        return {}
+_CAR_M = 5.0
+_BRAKING_MPS2 = 4.5
+_SLACK_M = 40  # how far from the planned place a wreck may stand
+_CLOSED_TRAVEL_S, _FOR_EVER_S = 1e6, 1e9
 
 
 class CrashEffect(Effect):
     """Wrecks stand on the blocked lanes, each at the free spot nearest to where the crash is said to be."""
 
-    #: A wreck may stand this far from the planned position where that is occupied, m.
-    SLACK_M = 40
-    _wrecks: dict[int, str]
-    _standing_s: dict[int, float]
+    def __init__(self, incident: ScheduledIncident, world: World) -> None:
+        super().__init__(incident, world)
+        self._wrecks: dict[int, str] = {}  # lane -> vehicle
+        self._standing_s: dict[int, float] = {}  # lane -> when its wreck began to stand, SUMO's clock
+        self._tries = 0
 
     def plan(self, conn: Any) -> None:  # noqa: D102
-        self._wrecks, self._standing_s, self._tries = {}, {}, 0
-        _copy_type(conn, PROP, "ignoring")  # the class that may stand on any lane
+        copy_type(conn, PROP, "ignoring")  # the class that may stand on any lane
         conn.route.add(f"{PROP}.{self.incident.id}", [self.incident.edge])
 
     def begin(self, conn: Any, time_s: float) -> float:  # noqa: D102
@@ -110,7 +55,9 @@ class CrashEffect(Effect):
     def _place(self, conn: Any, lane: int, time_s: float) -> None:
         self._wrecks.pop(lane, None)
         edge = self.incident.edge
-        spot_m = self._free_spot_m(conn, f"{edge}_{lane}")
+        # The longer the planned place stays occupied, the farther away another will do.
+        slack_m = min(4 + 2 * (int(time_s - self.incident.start_s) // 12), _SLACK_M)
+        spot_m = self._free_spot_m(conn, f"{edge}_{lane}", slack_m)
         if spot_m is None:
             return
         self._tries += 1
@@ -122,15 +69,15 @@ class CrashEffect(Effect):
         self._wrecks[lane] = wreck
         self.world.inserted[wreck] = InsertedVehicle("prop", time_s, 0.0, (edge,), self.incident.id)
 
-    def _free_spot_m(self, conn: Any, lane: str) -> float | None:
+    def _free_spot_m(self, conn: Any, lane: str, slack_m: int) -> float | None:
         spec, length_m = self.incident.spec, conn.lane.getLength(lane)
         wish_m = spec.position_m if isinstance(spec, Crash) and spec.position_m is not None else length_m / 2
         taken = [
             (conn.vehicle.getLanePosition(other), conn.vehicle.getSpeed(other), conn.vehicle.getLength(other))
             for other in conn.lane.getLastStepVehicleIDs(lane)
         ]
-        for offset_m in sorted(range(-self.SLACK_M, self.SLACK_M + 1, 4), key=lambda offset: (abs(offset), offset)):
-            spot_m = min(max(wish_m + offset_m, min(CAR_M + 1, length_m)), length_m - 0.5)
+        for offset_m in sorted(range(-slack_m, slack_m + 1, 2), key=lambda offset: (abs(offset), offset)):
+            spot_m = min(max(wish_m + offset_m, min(_CAR_M + 1, length_m)), length_m - 0.5)
             if all(_apart(spot_m, *other) for other in taken):
                 return float(spot_m)
         return None
@@ -185,25 +132,29 @@ class RoadClosureEffect(RoadworksEffect):
         for gate in gates:
             world.rules.close(conn, incident.id, gate, (RESCUE,))
         # In a network without any restricted lane SUMO's router does not look at gates, but at travel times.
-        conn.edge.adaptTraveltime(incident.edge, CLOSED_TRAVEL_S, time_s, FOR_EVER_S)
+        conn.edge.adaptTraveltime(incident.edge, _CLOSED_TRAVEL_S, time_s, _FOR_EVER_S)
         world.detours.open(conn, barrier)
         return math.inf
 
     def end(self, conn: Any) -> None:  # noqa: D102
         super().end(conn)
         road = self.world.roads[self.incident.edge]
-        conn.edge.adaptTraveltime(road.id, road.length_m / road.speed_mps, self.incident.end_s, FOR_EVER_S)
+        conn.edge.adaptTraveltime(road.id, road.length_m / road.speed_mps, self.incident.end_s, _FOR_EVER_S)
 
 
 class DemandSurgeEffect(Effect):
     """Cars leave from one road, each on the fastest free-flow route to its destination."""
 
-    def plan(self, conn: Any) -> None:  # noqa: D102
+    def __init__(self, incident: ScheduledIncident, world: World) -> None:
+        super().__init__(incident, world)
         self._next = 0
         self._routes: dict[str, tuple[tuple[str, ...], float]] = {}
-        _copy_type(conn, _PLAIN, "passenger")
+        self._type = DEFAULT_TYPE
+
+    def plan(self, conn: Any) -> None:  # noqa: D102
+        copy_type(conn, _PLAIN, "passenger")
         for destination in sorted(set(self.incident.destinations)):
-            edges, free_flow_s = _route(conn, self.incident.edge, destination, _PLAIN, self.world.roads)
+            edges, free_flow_s = free_flow_route(conn, self.incident.edge, destination, _PLAIN, self.world.roads)
             if edges:
                 self._routes[destination] = edges, free_flow_s
                 conn.route.add(f"{SURGE}.{self.incident.id}.{destination}", edges)
@@ -211,7 +162,7 @@ class DemandSurgeEffect(Effect):
             raise ScenarioError(f"Incident {self.incident.id}: no car can leave from edge '{self.incident.edge}'.")
         kind = self.incident.vehicle_type
         known = kind in conn.vehicletype.getIDList() and conn.vehicletype.getVehicleClass(kind) == "passenger"
-        self._type = kind if known else _DEFAULT_TYPE
+        self._type = kind if known else DEFAULT_TYPE
 
     def begin(self, conn: Any, time_s: float) -> float:  # noqa: D102
         return self.tick(conn, time_s)
@@ -239,10 +190,14 @@ class DemandSurgeEffect(Effect):
 class EmergencyVehicleEffect(Effect):
     """A vehicle with SUMO's blue light device drives the fastest free-flow route; closed roads are open to it."""
 
+    def __init__(self, incident: ScheduledIncident, world: World) -> None:
+        super().__init__(incident, world)
+        self._way: tuple[tuple[str, ...], float] = ((), 0.0)
+
     def plan(self, conn: Any) -> None:  # noqa: D102
-        _copy_type(conn, EMERGENCY, RESCUE)
+        copy_type(conn, EMERGENCY, RESCUE)
         conn.vehicletype.setParameter(EMERGENCY, "has.bluelight.device", "true")
-        self._way = _route(conn, self.incident.edge, self.incident.to_edge, EMERGENCY, self.world.roads)
+        self._way = free_flow_route(conn, self.incident.edge, self.incident.to_edge, EMERGENCY, self.world.roads)
         if not self._way[0]:
             raise ScenarioError(
                 f"Incident {self.incident.id}: no route leads from '{self.incident.edge}' to '{self.incident.to_edge}'."
@@ -274,28 +229,7 @@ EFFECTS: dict[str, type[Effect]] = {
 }
 
 
-def _copy_type(conn: Any, name: str, vehicle_class: str) -> None:
-    """Make a vehicle type of the default's dimensions; nothing about its vehicles is random."""
-    if name not in conn.vehicletype.getIDList():
-        conn.vehicletype.copy(_DEFAULT_TYPE, name)
-        conn.vehicletype.setVehicleClass(name, vehicle_class)
-        conn.vehicletype.setSpeedDeviation(name, 0)
-
-
-def _route(
-    conn: Any, origin: str, destination: str, vehicle_type: str, roads: dict[str, Road]
-) -> tuple[tuple[str, ...], float]:
-    """The fastest route at free flow and its duration from where vehicles start, s; no edges if there is none.
-
-    ``vehicle_type`` must have no random speed: SUMO would draw it, and so change every driver who comes later.
-    """
-    found = conn.simulation.findRoute(origin, destination, vehicle_type)
-    first = roads[origin]
-    skipped_s = min(conn.vehicletype.getLength(vehicle_type), first.length_m) / first.speed_mps
-    return tuple(found.edges), max(found.travelTime - skipped_s, 0.0)
-
-
 def _apart(spot_m: float, front_m: float, speed_mps: float, length_m: float) -> bool:
     """Whether a vehicle is clear of a wreck whose front is at ``spot_m``: beyond it, or able to stop before it."""
-    stopping_m = speed_mps + speed_mps**2 / (2 * BRAKING_MPS2)
-    return front_m - length_m > spot_m + 1 or front_m + stopping_m < spot_m - CAR_M - 2.5
+    stopping_m = speed_mps + speed_mps**2 / (2 * _BRAKING_MPS2)
+    return front_m - length_m > spot_m + 1 or front_m + stopping_m < spot_m - _CAR_M - 2.5

@@ -16,7 +16,8 @@ from scenarios.incidents import ScheduledIncident
 from scenarios.reports import Report
 from sim.barriers import LaneRules
 from sim.detours import Detours
-from sim.effects import EFFECTS, EMERGENCY, PROP, Effect, InsertedVehicle, World
+from sim.effect import Effect, InsertedVehicle, World
+from sim.effects import EFFECTS, EMERGENCY, PROP
 from sim.network import Network
 
 __all__ = ["SUMO_OPTIONS", "Events", "InsertedVehicle"]
@@ -43,9 +44,7 @@ class Events:
         )
         self._report_times_s = [report.time_s for report in self._reports]
         self._outages = [
-            (i.start_s, i.end_s, _lanes_of(network, i.edge))
-            for i in self.incidents
-            if i.type == "detector_outage"
+            (i.start_s, i.end_s, _lanes_of(network, i.edge)) for i in self.incidents if i.type == "detector_outage"
         ]
 
     def step(self, conn: Any, time_s: float) -> None:

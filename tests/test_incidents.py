@@ -191,9 +191,7 @@ def test_the_same_seed_gives_the_same_schedule_in_every_process() -> None:
     for hash_seed in ("0", "1", "random"):
         path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": path}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         hashes.add(done.stdout)
     assert len(hashes) == 1
     assert plan(7, incident_rates=RATES) != plan(8, incident_rates=RATES)

@@ -1,7 +1,7 @@
 """greenloop: the names that a user imports.
 
-They are loaded when they are first used, so that ``import greenloop`` is quick and a run without a language model never
-loads torch.
+They are loaded when they are first used, so that ``import greenloop`` is quick and a run without a language model
+never loads torch. Importing it also registers the Gymnasium environments.
 """
 
 from __future__ import annotations
@@ -9,12 +9,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from sim.registration import register as _register
+
+_register()  # gymnasium.make("greenloop/Cologne1-v0")
+
 if TYPE_CHECKING:
     from benchmarks.results import RunResult
     from benchmarks.results import load as load_results
     from benchmarks.run import run
     from controllers.base import Controller, ControllerError, RunContext
     from controllers.registry import make as make_controller
+    from llm.text_env import make_text_env
     from scenarios.registry import load as load_scenario
     from scenarios.spec import Scenario, ScenarioError
     from sim.env import make_env, make_parallel_env
@@ -45,6 +50,7 @@ _PLACES = {
     "make_controller": ("controllers.registry", "make"),
     "make_env": ("sim.env", "make_env"),
     "make_parallel_env": ("sim.env", "make_parallel_env"),
+    "make_text_env": ("llm.text_env", "make_text_env"),
     "run": ("benchmarks.run", "run"),
 }
 
@@ -68,6 +74,7 @@ __all__ = [
     "make_controller",
     "make_env",
     "make_parallel_env",
+    "make_text_env",
     "run",
 ]
 

@@ -79,7 +79,7 @@ class CrashEffect(Effect):
         for offset_m in sorted(range(-slack_m, slack_m + 1, 2), key=lambda offset: (abs(offset), offset)):
             spot_m = min(max(wish_m + offset_m, min(_CAR_M + 1, length_m)), length_m - 0.5)
             if all(_apart(spot_m, *other) for other in taken):
-                return float(spot_m)
+                return round(float(spot_m), 2)  # as departPos is written: a stop must not lie before it
         return None
 
     def end(self, conn: Any) -> None:  # noqa: D102

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
 from scenarios import registry
-from scenarios.resco import RESCO
 from scenarios.spec import Scenario, ScenarioError
 from sim.command import SessionOptions
 from sim.features import CLIP, UNSEEN, Features
@@ -22,15 +21,6 @@ from sim.timings import TIMINGS, Timings
 
 REWARD_SCALE_VEH_S = 100.0
 REWARDS = ("local", "global")
-#: Registered id -> scenario name.
-ENVIRONMENTS = {f"greenloop/{name.capitalize()}-v0": name for name in RESCO}
-
-
-def register() -> None:
-    """Register the environments with Gymnasium; ``import greenloop`` does it, twice does no harm."""
-    for env_id, scenario in ENVIRONMENTS.items():
-        if env_id not in gymnasium.registry:
-            gymnasium.register(env_id, entry_point="sim.env:SignalEnv", kwargs={"scenario": scenario})
 
 
 class _Task:
@@ -90,7 +80,7 @@ class _Task:
             self.session = None
 
 
-def _box(size: int) -> spaces.Box:
+def _box(size: int) -> Any:
     return spaces.Box(UNSEEN, CLIP, (size,), np.float32)
 
 
@@ -185,7 +175,7 @@ class SignalEnv(gymnasium.Env[NDArray[np.float32], Any]):
         self.task.close()
 
 
-class ParallelSignalEnv(ParallelEnv[str, NDArray[np.float32], int]):
+class ParallelSignalEnv(ParallelEnv[str, NDArray[np.float32], int]):  # type: ignore[misc] # PettingZoo is untyped
     """The same, with one agent per controllable signal, named by its id.
 
     Each agent sees its own lanes, exits and signal in the layout of ``SignalEnv``, acts with ``Discrete(phases)``, and
@@ -213,7 +203,7 @@ class ParallelSignalEnv(ParallelEnv[str, NDArray[np.float32], int]):
         self.action_spaces = {name: spaces.Discrete(len(s.phases)) for name, s in self._signals.items()}
         self._generator = np.random.default_rng()
 
-    def observation_space(self, agent: str) -> spaces.Box:
+    def observation_space(self, agent: str) -> Any:
         """The same object each time, so that seeding its sampler works."""
         return self.observation_spaces[agent]
 

@@ -49,7 +49,8 @@ class Features:
         )
         exit_part = np.column_stack([observation.exit_veh[exits], observation.exit_room_veh[exits]]) / ROOM_VEH
         vector = np.concatenate([lane_part.ravel(), exit_part.ravel(), *self._signal_parts(observation)])
-        return np.clip(np.nan_to_num(vector, nan=UNSEEN), UNSEEN, CLIP).astype(np.float32)
+        bounded: NDArray[np.float32] = np.clip(np.nan_to_num(vector, nan=UNSEEN), UNSEEN, CLIP).astype(np.float32)
+        return bounded
 
     def _signal_parts(self, observation: Observation) -> list[NDArray[np.float64]]:
         parts = []

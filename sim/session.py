@@ -189,6 +189,14 @@ class Session:
         self._stop()
         return Outcome(self.files, self.demand, **counted)
 
+    def memory_mib(self) -> float:
+        """Peak memory of the session's process so far, in MiB; NaN where the system does not tell."""
+        status = Path(f"/proc/{self._process.pid}/status") if self._process else None
+        if status is None or not status.exists():
+            return float("nan")
+        peak = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM")), "0 nan")
+        return float(peak.split()[1]) / 1024
+
     def close(self) -> None:
         """Stop the process and remove the temporary folder; harmless when there is none."""
         self._stop()

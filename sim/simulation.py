@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scenarios.incidents import ScheduledIncident
 
+from scenarios.incidents import ScheduledIncident
 from scenarios.spec import Scenario
 from sim.command import SessionOptions
 from sim.detectors import Detectors
@@ -146,6 +146,8 @@ class Simulation:
         light.setProgram(signal_id, "greenloop")
         light.setPhaseDuration(signal_id, rest_s)
         self.machines.pop(signal_id, None)
+        if self.time_s <= self.scenario.begin_s:  # no vehicle has seen a light yet, so this is no change
+            self.auditors[signal_id] = Auditor(self.auditors[signal_id].signal, self.timings)
         self._audit_s = self.time_s
 
     def observe(self) -> Observation:
@@ -226,7 +228,7 @@ class Simulation:
         return {
             "repairs": dict(repairs),
             "audit": dict(audit),
-            "switches": sum(m.switches for m in self.machines.values()),
+            "switches": sum(watched.switches for watched in (*self.machines.values(), *self.auditors.values())),
             "worst_wait_s": self.detectors.worst_wait_s if self.detectors else float("nan"),
             "standing_queue_s": self.detectors.worst_standing_s if self.detectors else float("nan"),
         }

@@ -10,7 +10,8 @@ from pettingzoo.test import parallel_api_test, parallel_seed_test
 
 from scenarios import registry
 from scenarios.spec import ScenarioError
-from sim.env import ENVIRONMENTS, ParallelSignalEnv, SignalEnv, make_env, make_parallel_env, register
+from sim.env import ParallelSignalEnv, SignalEnv, make_env, make_parallel_env
+from sim.registration import ENVIRONMENTS, register
 
 register()
 

@@ -77,7 +77,6 @@ def run_cell(cell: Cell) -> results.RunResult:
         SessionError: SUMO refused its input or died.
         ScenarioError, NetworkError: the scenario or its network cannot be used.
     """
-    begin_s = time.perf_counter()
     controller = registry.make(cell.controller)
     options = SessionOptions(
         backend=cell.backend,
@@ -89,19 +88,29 @@ def run_cell(cell: Cell) -> results.RunResult:
     )
     with Session(cell.scenario, cell.seed, cell.timings, options) as session:
         try:
-            latencies_s = _drive(cell, controller, session)
+            clock = _drive(cell, controller, session)
         finally:
             guarded(cell.controller, cell.decision_limit_s, controller.close)
-        driven_s = time.perf_counter() - begin_s
-        return _result(cell, controller, session.finish(), latencies_s, driven_s)
+        return _result(cell, controller, session.finish(), clock)
 
 
-def _drive(cell: Cell, controller: Controller, session: Session) -> list[float]:
-    """Run the horizon and return how long each decision took, s."""
+@dataclass(frozen=True)
+class _Clock:
+    """Wall times of a run, s: start of SUMO and reset, the horizon, and each decision in it."""
+
+    setup_s: float
+    drive_s: float
+    decisions_s: list[float]
+
+
+def _drive(cell: Cell, controller: Controller, session: Session) -> _Clock:
+    """Start, then decide and step until the horizon ends."""
     name, looks_ahead = cell.controller, controller.looks_ahead
+    begin_s = time.perf_counter()
     observation = session.start()
     controller.context = RunContext(cell.scenario, cell.seed, cell.timings, session if looks_ahead else None)
     guarded(name, RESET_LIMIT_S, controller.reset, session.network, cell.seed)
+    ready_s = time.perf_counter()
     latencies_s: list[float] = []
     while not session.done:
         before_s = time.perf_counter()
@@ -111,18 +120,16 @@ def _drive(cell: Cell, controller: Controller, session: Session) -> list[float]:
             observation = session.step(decisions)
         except DecisionError as error:
             raise ControllerError(f"Controller '{name}': {error}") from error
-    return latencies_s
+    return _Clock(ready_s - begin_s, time.perf_counter() - ready_s, latencies_s)
 
 
-def _result(
-    cell: Cell, controller: Controller, outcome: Outcome, latencies_s: list[float], driven_s: float
-) -> results.RunResult:
+def _result(cell: Cell, controller: Controller, outcome: Outcome, clock: _Clock) -> results.RunResult:
     scenario = cell.scenario
     summary = outputs.read_summary(outcome.files.summary)
     roads = outputs.read_roads(outcome.files.roads)
-    measured = _metrics(scenario, outcome, summary, roads) | metrics.latency_metrics(latencies_s)
+    measured = _metrics(scenario, outcome, summary, roads) | metrics.latency_metrics(clock.decisions_s)
     measured |= {f"controller_{key}": float(value) for key, value in controller.counters().items()}
-    decisions_s = math.fsum(latencies_s)
+    decisions_s = math.fsum(clock.decisions_s)
     return results.RunResult(
         suite=cell.suite,
         scenario=_scenario_record(scenario, outcome),
@@ -138,10 +145,10 @@ def _result(
         series=_series(summary),
         roads=_road_series(roads),
         wall={
-            "wall_s": driven_s,
+            "wall_setup_s": clock.setup_s,
             "wall_decisions_s": decisions_s,
-            "wall_simulation_s": driven_s - decisions_s,
-            "real_time_factor": (scenario.end_s - scenario.begin_s) / driven_s,
+            "wall_simulation_s": clock.drive_s - decisions_s,
+            "real_time_factor": scenario.horizon_s / clock.drive_s,
         },
     )
 
@@ -149,11 +156,12 @@ def _result(
 def _metrics(scenario: Scenario, outcome: Outcome, summary: outputs.Summary, roads: outputs.Roads) -> metrics.Metrics:
     trips = outputs.read_trips(outcome.files.trips)
     horizon = Horizon(scenario.begin_s + scenario.warmup_s, scenario.end_s)
-    plans = _plans(outcome)
+    outside = not trips.inserted.all()  # only then must the route files be read
+    origins = outputs.read_origins(outcome.demand.route_files) if outside else {}
+    plans = _plans(outcome, origins)
     blocked = {str(i["edge"]) for i in outcome.incidents if i["type"] in BLOCKING}
     standing_s = metrics.standing_road_s(roads, blocked)
-    undeparted = not trips.inserted.all()
-    elements = outputs.vehicle_elements(outcome.demand.route_files) if undeparted else frozenset[str]()
+    elements = {name for name, origin in origins.items() if origin.is_vehicle}
     return {
         **metrics.trip_metrics(trips, plans, horizon),
         "delay_resco_s": metrics.resco_delay(trips, plans, horizon, elements),
@@ -168,10 +176,14 @@ def _metrics(scenario: Scenario, outcome: Outcome, summary: outputs.Summary, roa
     }
 
 
-def _plans(outcome: Outcome) -> dict[str, Plan]:
+def _plans(outcome: Outcome, origins: Mapping[str, outputs.Origin]) -> dict[str, Plan]:
     demand = outcome.demand
     columns = (demand.ids.tolist(), demand.depart_s.tolist(), demand.free_flow_s.tolist())
-    plans = {name: Plan(depart_s, free_flow_s) for name, depart_s, free_flow_s in zip(*columns, strict=True)}
+    nowhere = outputs.Origin("", is_vehicle=False)
+    plans = {
+        name: Plan(depart_s, free_flow_s, origins.get(name, nowhere).edge)
+        for name, depart_s, free_flow_s in zip(*columns, strict=True)
+    }
     for name, vehicle in outcome.inserted.items():
         if vehicle.kind != "prop":
             plans[name] = Plan(vehicle.depart_s, vehicle.free_flow_s, kind=vehicle.kind)

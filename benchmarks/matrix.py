@@ -24,6 +24,7 @@ from benchmarks.cell import Cell
 from benchmarks.groups import network_file
 from benchmarks.results import FAILED_SUFFIX, RESULT_SUFFIX, ResultError
 from controllers import registry
+from scenarios import incidents
 from scenarios.demand import schedule
 from scenarios.spec import Scenario
 from sim.network import Network, NetworkError
@@ -75,7 +76,7 @@ def make_cells(
     ]
 
 
-def check(scenarios: Sequence[Scenario], controllers: Sequence[str], folder: Path) -> None:
+def check(scenarios: Sequence[Scenario], controllers: Sequence[str], seed: int, folder: Path) -> None:
     """Find before anything runs what would fail every cell.
 
     Raises:
@@ -87,6 +88,8 @@ def check(scenarios: Sequence[Scenario], controllers: Sequence[str], folder: Pat
             registry.make(controller)
     for scenario in scenarios:
         network = Network.read(scenario.net_file)
+        incidents.schedule(scenario, network.roads, seed)
+        schedule(scenario, seed)  # cached: the workers find it done
         if not network.controllable:
             problems = " ".join(signal.problem for signal in network.signals if signal.problem)
             raise NetworkError(f"{scenario.name} has no signal that can be controlled: {problems}")
@@ -124,8 +127,6 @@ def run(
 
 
 def _run_jobs(todo: list[Job], workers: int, sweep: Sweep, progress: Progress, timeout_s: float | None) -> None:
-    for scenario in {id(job.cell.scenario): job.cell.scenario for job in todo}.values():
-        schedule(scenario, todo[0].cell.seed)  # once here, or workers that share a scenario would all prepare it
     clock = _Clock(todo, workers)
     with (
         tempfile.TemporaryDirectory(prefix="greenloop-", ignore_cleanup_errors=True) as work,

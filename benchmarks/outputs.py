@@ -203,9 +203,32 @@ def read_roads(path: Path) -> Roads:
     )
 
 
-def vehicle_elements(route_files: tuple[Path, ...]) -> frozenset[str]:
-    """Ids that route files give as ``<vehicle>`` and not as ``<trip>``; RESCO's delay treats them differently."""
-    return frozenset(e.attrib["id"] for file in route_files for e in _elements(file, "vehicle"))
+@dataclass(frozen=True)
+class Origin:
+    """What a route file says of a vehicle: the road where it starts, and whether it is a ``<vehicle>`` or a ``<trip>``.
+
+    The trip output knows neither of a vehicle that never got in.
+    """
+
+    edge: str
+    is_vehicle: bool
+
+
+def read_origins(route_files: tuple[Path, ...]) -> dict[str, Origin]:
+    """Where every vehicle of the route files starts; an empty road where the file does not say.
+
+    Raises:
+        OutputError: a file is missing or incomplete.
+    """
+    named = {route.get("id", ""): route.get("edges", "") for file in route_files for route in _elements(file, "route")}
+    found: dict[str, Origin] = {}
+    for file in route_files:
+        for element in _elements(file, "vehicle", "trip"):
+            route = element.find("route")
+            edges = named.get(element.get("route", ""), "") if route is None else route.get("edges", "")
+            first = (edges.split() or [""])[0]
+            found[element.get("id", "")] = Origin(element.get("from", first), element.tag == "vehicle")
+    return found
 
 
 def _elements(path: Path, *tags: str) -> Iterator[ElementTree.Element]:

@@ -73,7 +73,7 @@ def _report(
         typer.echo(json.dumps(_without_nan(_as_dict(planned, sweep, rows, drawn, baseline)), indent=1, allow_nan=False))
         return
     console = tables.stdout()
-    for part in tables.ranking(rows, baseline, planned.timings_text, NOTES):
+    for part in tables.ranking(rows, baseline, planned.timings_text, NOTES if rows else ()):
         console.print(part)
     _say_where(planned, sweep, drawn, progress)
 

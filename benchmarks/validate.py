@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from benchmarks.tables import listing, stdout
-from scenarios import registry
+from scenarios import incidents, registry
 from scenarios.demand import schedule
 from scenarios.spec import Scenario, ScenarioError
 from sim.network import Network, Signal
@@ -60,7 +60,7 @@ def examine(network: Network, scenario: Scenario | None) -> Findings:
     """Look at a network and, where there is one, at the traffic on it.
 
     Raises:
-        ScenarioError: the traffic cannot be read.
+        ScenarioError: the traffic cannot be read, or an incident does not fit the network.
     """
     signals = tuple(_facts(network, signal) for signal in network.signals)
     problems = [] if network.controllable else ["No signal can be controlled."]
@@ -68,6 +68,7 @@ def examine(network: Network, scenario: Scenario | None) -> Findings:
     notes += [_protected_note(facts) for facts in signals if facts.protected_foes]
     vehicles = None
     if scenario is not None:
+        incidents.schedule(scenario, network.roads, seed=1)
         found = schedule(scenario, seed=1)
         vehicles = len(found.ids)
         if found.unroutable:

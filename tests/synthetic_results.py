@@ -27,8 +27,9 @@ def make_result(controller: str = "greedy", seed: int = 1, delay_s: float = 20.0
     """A plausible hour of a city with two incidents; ``metrics`` are updated, other fields replaced."""
     metrics = {
         "delay_s": delay_s + 0.8 * math.sin(seed), "completion": 0.98, "standing_queue_s": 0.0,
-        "queue_veh": delay_s / 2, "decision_latency_p50_ms": 0.2, "decision_latency_p95_ms": 0.5, "emergency_delay_s": math.nan,
-        "travel_time_finished_s": 90.0 + delay_s, "arrived_veh": 1980, "scheduled_veh": 2015,
+        "queue_veh": delay_s / 2, "decision_latency_p50_ms": 0.2, "decision_latency_p95_ms": 0.5,
+        "emergency_delay_s": math.nan, "travel_time_finished_s": 90.0 + delay_s, "arrived_veh": 1980,
+        "scheduled_veh": 2015,
     } | changes.pop("metrics", {})  # fmt: skip
     base: dict[str, Any] = {
         "suite": SuiteRecord(name="demo", version=1),
@@ -44,16 +45,26 @@ def make_result(controller: str = "greedy", seed: int = 1, delay_s: float = 20.0
         "metrics": metrics,
         "series": make_series(delay_s, seed),
         "roads": make_roads(delay_s, seed),
-        "wall": {"total_s": 3.0, "decisions_s": 0.1, "real_time_factor": 1200.0},
+        "wall": {"wall_setup_s": 1.0, "wall_decisions_s": 0.1, "wall_simulation_s": 2.0, "real_time_factor": 1200.0},
     }
     return RunResult(**(base | changes))
 
 
 def make_scenario(name: str) -> ScenarioRecord:
     return ScenarioRecord(
-        name=name, sha256="a" * 64, network_sha256="b" * 64, tags=("train",),
-        begin_s=25200.0, end_s=28800.0, warmup_s=0.0, demand_scale=1.0, departure_jitter_s=0.0, files=("x.net.xml",), spec={}, incidents=(CRASH, ROADWORKS),
-    )  # fmt: skip
+        name=name,
+        sha256="a" * 64,
+        network_sha256="b" * 64,
+        tags=("train",),
+        begin_s=25200.0,
+        end_s=28800.0,
+        warmup_s=0.0,
+        demand_scale=1.0,
+        departure_jitter_s=0.0,
+        files=("x.net.xml",),
+        spec={},
+        incidents=(CRASH, ROADWORKS),
+    )
 
 
 def make_series(delay_s: float, seed: int) -> Series:

@@ -161,6 +161,19 @@ def test_an_incomplete_output_is_named(tmp_path: Path, text: str) -> None:
         outputs.read_trips(path)
 
 
+def test_origins_come_from_trips_vehicles_and_named_routes(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.rou.xml", tmp_path / "b.rou.xml"
+    first.write_text('<routes><route id="r" edges="p q"/><trip id="t" depart="0" from="a" to="b"/></routes>')
+    second.write_text(
+        '<routes><vehicle id="v" depart="0"><route edges="c d"/></vehicle>'
+        '<vehicle id="w" depart="1" route="r"/></routes>'
+    )
+    found = outputs.read_origins((first, second))
+    assert {name: (origin.edge, origin.is_vehicle) for name, origin in found.items()} == {
+        "t": ("a", False), "v": ("c", True), "w": ("p", True)
+    }  # fmt: skip
+
+
 def test_missing_outputs_are_named(tmp_path: Path) -> None:
     with pytest.raises(outputs.OutputError, match="cannot be read"):
         outputs.read_trips(tmp_path / "none.xml")

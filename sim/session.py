@@ -29,6 +29,7 @@ from scenarios.demand import Schedule, schedule
 from scenarios.spec import Scenario
 from sim.branching import BranchResult
 from sim.command import OutputFiles, SessionOptions, sumo_arguments
+from sim.events import SUMO_OPTIONS
 from sim.network import Network
 from sim.observation import Observation
 from sim.server import Start
@@ -118,7 +119,8 @@ class Session:
         """
         self.close()
         self.demand = schedule(self.scenario, self.seed)
-        planned = incidents.schedule(self.scenario, self.network.roads, self.seed)
+        at_signals = frozenset(self.network.lane_edge)
+        planned = incidents.schedule(self.scenario, self.network.roads, self.seed, signalled=at_signals)
         self.files = OutputFiles(self._work_dir())
         arguments = sumo_arguments(
             self.network,
@@ -130,6 +132,7 @@ class Session:
             self.options,
             self.files,
         )
+        arguments += SUMO_OPTIONS if planned else ()
         self._launch()
         options = replace(self.options, work_dir=None)
         message = Start(arguments, self.network, self.scenario, planned, self.seed, self.timings, options)

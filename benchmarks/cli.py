@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -208,7 +209,8 @@ def plot(
         for name, (_, text) in plots.FIGURES.items():
             typer.echo(f"{name:12} {text}")
         return
-    written = plots.draw(results, out or results / "figures", only or tuple(plots.FIGURES))
+    told = partial(typer.echo, err=True)
+    written = plots.draw(results, out or results / "figures", only or tuple(plots.FIGURES), told)
     if as_json:
         _print_json([str(path) for path in written])
     else:

@@ -141,7 +141,8 @@ def _mark_incidents(
     halo = patheffects.withStroke(linewidth=2, foreground="white")
     for incident in incidents:
         road = network.roads.get(str(incident.get("edge")))
-        if road is None or incident["start_s"] >= end_s or incident["end_s"] <= begin_s:
+        moves = incident["type"] == "emergency_vehicle"  # its road is only where it starts
+        if road is None or moves or incident["start_s"] >= end_s or incident["end_s"] <= begin_s:
             continue
         x, y = np.array(road.shape).mean(0)
         axes.plot(x, y, marker="^", ms=8, mfc="white", mec=INK, mew=1.0, zorder=5)

@@ -23,7 +23,8 @@ from benchmarks.style import INCIDENT, INK, WIDTH_IN, clock_axis, colours, count
 
 #: More lines than this on one axis cannot be told apart; the best by delay, fixed time and the model stay.
 MAX_LINES = 6
-SMOOTH_MIN = 5
+#: Curves are moving means over so many minutes; shorter where little time is shown.
+SMOOTH_MIN, SHORT_SMOOTH_MIN, SHORT_S = 5, 3, 1800.0
 
 
 def delay(group: Group) -> Figure:
@@ -79,7 +80,7 @@ def over_time(group: Group) -> Figure:
     panels[2].set_xlabel("Time of day (h:min)")
     figure.align_ylabels(panels[1:])
     panels[0].set_title(group.scenario)
-    note(panels[0], f"{group.timings} timings; {shown.seed_text()}; moving mean over {SMOOTH_MIN} min")
+    note(panels[0], f"{group.timings} timings; {shown.seed_text()}; moving mean over {_window(shown)} min")
     return figure
 
 
@@ -91,13 +92,19 @@ FIGURES: dict[str, tuple[Callable[[Group], Figure], str]] = {
 }
 
 
-def draw(folder: Path, out: Path, only: Sequence[str] = tuple(FIGURES)) -> list[Path]:
+def draw(
+    folder: Path, out: Path, only: Sequence[str] = tuple(FIGURES), tell: Callable[[str], object] | None = None
+) -> list[Path]:
     """Draw the figures of every scenario below ``folder`` and return the files written.
+
+    Results that cannot be read are left out; ``tell`` is called with a sentence about each.
 
     Raises:
         ResultError: there are no results, a figure is unknown, or the figures cannot be written.
     """
-    runs, _ = files.read_folder(folder)
+    runs, problems = files.read_folder(folder)
+    for problem in problems if tell else ():
+        tell(f"Left out: {problem}")
     if not runs:
         raise ResultError(f"{folder} holds no results to draw; give the folder of 'greenloop run --out'.")
     return draw_runs(runs, folder, out, only)
@@ -167,10 +174,15 @@ def _mean_series(group: Group, controller: str, key: str) -> tuple[Floats, Float
     rows = np.array([getattr(run.series, key)[:length] for run in runs], np.float64)
     known = ~np.isnan(rows)
     mean = np.where(known.any(0), np.where(known, rows, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
-    return np.array(runs[0].series.time_s[:length]), _smooth(mean)
+    return np.array(runs[0].series.time_s[:length]), _smooth(mean, _window(group))
 
 
-def _smooth(values: Floats, window: int = SMOOTH_MIN) -> Floats:
+def _window(group: Group) -> int:
+    scenario = group.runs[0].scenario
+    return SMOOTH_MIN if scenario.end_s - scenario.begin_s >= SHORT_S else SHORT_SMOOTH_MIN
+
+
+def _smooth(values: Floats, window: int) -> Floats:
     """Centred moving mean that ignores NaN and narrows at both ends."""
     known = ~np.isnan(values)
     kernel = np.ones(min(window, len(values)))

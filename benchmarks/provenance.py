@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from functools import cache
@@ -10,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from benchmarks.results import GitRecord
+from sim.workers import usable_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = ("numpy", "torch", "transformers", "peft", "pydantic")
@@ -50,10 +50,9 @@ def _git(root: Path, *arguments: str) -> str | None:
 @cache
 def machine() -> dict[str, str | int]:
     """Processor, cores and platform."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "cpu": _cpu(),
-        "cores": usable,
+        "cores": usable_cores(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from scenarios.incidents import schedule as incident_schedule
 from scenarios.spec import Incident, Scenario, ScenarioError
 from sim.network import Network
 from sim.timings import TIMINGS
+from sim.workers import usable_cores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +71,12 @@ class Plan:
     baseline: str | None
     gridlock: GridlockRule = field(default=GRIDLOCK)
     cell_limit_s: float | None = None
+    description: str = ""
+
+    @property
+    def minutes(self) -> dict[str, float]:
+        """Measured time of each scenario, min."""
+        return {cell.scenario.name: cell.scenario.horizon_s / 60 for cell in self.cells}
 
     @property
     def timings_text(self) -> str:
@@ -119,6 +125,7 @@ def plan(request: Request) -> Plan:
         baseline,
         suite.gridlock if suite else GRIDLOCK,
         request.cell_limit_s,
+        f"Suite {suite.name} {suite.version}: {suite.description}" if suite else "",
     )
 
 
@@ -248,7 +255,7 @@ def possible_rates(scenario: Scenario) -> dict[str, float]:
 
 def _workers(asked: int | None) -> int:
     if asked is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return usable_cores()
     if not 1 <= asked <= MAX_WORKERS:
         raise RequestError(f"{asked} workers make no sense; give 1 to {MAX_WORKERS}.")
     return asked

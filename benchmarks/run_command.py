@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.text import Text
 
 from benchmarks import matrix, results
 from benchmarks.matrix import Sweep
@@ -17,19 +18,14 @@ from benchmarks.run import Plan, Request, fetch_model, plan
 if TYPE_CHECKING:
     from benchmarks.stats import Row
 
-NOTES = (
-    "Delay: (arrival or end) - scheduled departure - free-flow time, over every scheduled vehicle; running and never "
-    "inserted ones count.",
-    "[low, high]: 95 % bootstrap intervals (three seeds or more). Seeds for 5 %: runs that a difference of 5 % needs "
-    "(80 % power).",
-)
-
 
 def execute(request: Request, figures: bool, as_json: bool) -> int:
     """Run a request, print the ranking to stdout and the rest to stderr; return the exit code."""
     planned = plan(request)
     fetch_model(planned)
     with SweepProgress() as progress:
+        if planned.description:
+            progress.console.print(escaped(planned.description))
         try:
             sweep = matrix.run(planned.cells, planned.out, planned.workers, progress, planned.cell_limit_s)
         except KeyboardInterrupt:
@@ -73,17 +69,27 @@ def _report(
         typer.echo(json.dumps(_without_nan(_as_dict(planned, sweep, rows, drawn, baseline)), indent=1, allow_nan=False))
         return
     console = tables.stdout()
-    for part in tables.ranking(rows, baseline, planned.timings_text, NOTES if rows else ()):
-        console.print(part)
-    _say_where(planned, sweep, drawn, progress)
+    for part in tables.ranking(rows, baseline, planned.timings_text, planned.minutes):
+        console.print(part, soft_wrap=isinstance(part, Text))
+    _say_where(planned, sweep, runs, drawn, progress)
 
 
-def _say_where(planned: Plan, sweep: Sweep, drawn: list[Path], progress: SweepProgress) -> None:
+def _versions(runs: list[results.RunResult]) -> list[str]:
+    """The versions of greenloop and SUMO that made these results."""
+    made = {(run.versions.get("greenloop", "?"), run.versions.get("sumo", "?")) for run in runs}
+    return [f"greenloop {greenloop} on SUMO {sumo}" for greenloop, sumo in sorted(made)]
+
+
+def _say_where(
+    planned: Plan, sweep: Sweep, runs: list[results.RunResult], drawn: list[Path], progress: SweepProgress
+) -> None:
     say = progress.console.print
-    say(f"Results: {escaped(str(planned.out))} ({len(sweep.paths)} runs)")
+    say(f"Results: {escaped(str(planned.out))} ({len(sweep.paths)} run{'' if len(sweep.paths) == 1 else 's'})")
     for path in drawn:
         if path.suffix == ".png":
             say(f"Figure:  {escaped(str(path))} (also .pdf and .svg)")
+    if len(versions := _versions(runs)) > 1:
+        say(f"Note: these results are of several versions: {'; '.join(versions)}; a new --out keeps them apart.")
     if sweep.failed:
         say(f"[bold red]{len(sweep.failed)} runs failed[/]; the same command tries them again.")
 
@@ -92,6 +98,7 @@ def _as_dict(planned: Plan, sweep: Sweep, rows: list[Row], drawn: list[Path], ba
     return {
         "folder": str(planned.out),
         "timings": planned.timings_text,
+        "minutes": planned.minutes,
         "baseline": baseline,
         "table": [row.as_dict() for row in rows],
         "results": [str(path) for path in sweep.paths],

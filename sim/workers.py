@@ -93,6 +93,11 @@ class Workers(Generic[TaskT, ValueT]):
             return Finished(task, problem=one_sentence(error))
 
 
+def usable_cores() -> int:
+    """Cores that this process may use: how many workers make sense."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def one_sentence(error: BaseException) -> str:
     """The error's own words in one line; its class where it has none."""
     return " ".join(str(error).split()) or type(error).__name__

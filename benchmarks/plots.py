@@ -103,8 +103,9 @@ def draw(
         ResultError: there are no results, a figure is unknown, or the figures cannot be written.
     """
     runs, problems = files.read_folder(folder)
-    for problem in problems if tell else ():
-        tell(f"Left out: {problem}")
+    for problem in problems:
+        if tell is not None:
+            tell(f"Left out: {problem}")
     if not runs:
         raise ResultError(f"{folder} holds no results to draw; give the folder of 'greenloop run --out'.")
     return draw_runs(runs, folder, out, only)

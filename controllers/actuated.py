@@ -52,7 +52,9 @@ class _SumoActuated(ProgramController):
 class Actuated(_SumoActuated):
     """SUMO's actuated type: a green ends when the time gap between vehicles at its detectors exceeds a limit.
 
-    Defaults are SUMO's own. Source: https://sumo.dlr.de/docs/Simulation/Traffic_Lights.html (time-gap based control).
+    Source: https://sumo.dlr.de/docs/Simulation/Traffic_Lights.html (time-gap based control). The defaults are
+    SUMO's, but the detectors lie one second of driving before the stop line instead of two: a minimum green of 5 s
+    cannot empty the lane between a farther detector and the line, so a short queue would be cut.
     """
 
     type = "actuated"
@@ -60,7 +62,7 @@ class Actuated(_SumoActuated):
     def __init__(
         self,
         max_gap_s: float = 3.0,
-        detector_gap_s: float = 2.0,
+        detector_gap_s: float = 1.0,
         max_green_s: float = 50.0,
         min_green_s: float | None = None,
     ) -> None:

@@ -9,6 +9,7 @@ from controllers.programs import is_native, retimed
 from sim.network import Network
 from sim.observation import Observation
 from sim.signals import Decision
+from sim.timings import NATIVE, Timings
 
 
 class ProgramController(Controller):
@@ -23,6 +24,11 @@ class ProgramController(Controller):
         """Forget the earlier plan."""
         super().reset(network, seed)
         self.planned: dict[str, Decision] = {}
+
+    def plan_native(self, timings: Timings) -> None:
+        """Plan the network's own programs, rewritten where the timings ask for it; native ones need no plan."""
+        if not is_native(timings):
+            self.planned = {s.id: Decision(program=retimed(s, timings)) for s in self.network.controllable}
 
     def act(self, observation: Observation) -> Mapping[str, Decision | int]:  # noqa: ARG002 - nothing is read
         """Return the planned programs once, then nothing."""
@@ -40,6 +46,4 @@ class FixedTime(ProgramController):
     def reset(self, network: Network, seed: int) -> None:
         """Rewrite the programs where the timings ask for it."""
         super().reset(network, seed)
-        timings = self.context.timings if self.context else None
-        if timings is not None and not is_native(timings):
-            self.planned = {s.id: Decision(program=retimed(s, timings)) for s in network.controllable}
+        self.plan_native(self.context.timings if self.context else NATIVE)

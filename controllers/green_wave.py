@@ -46,11 +46,10 @@ class GreenWave(ProgramController):
                 f"green_wave: SUMO's tool wrote no offsets for {network.net_file}; it needs two signals in a row on "
                 f"some vehicle's route, and the network has {len(programs)} that can be timed."
             )
-        self.planned = {
-            name: Decision(program=replace(program, offset_s=offsets_s[name][0]))
-            for name, program in programs.items()
-            if name in offsets_s
-        }
+        self.plan_native(planner.context.timings)
+        for name, program in programs.items():
+            if name in offsets_s:
+                self.planned[name] = Decision(program=replace(program, offset_s=offsets_s[name][0]))
 
     def _coordinate(self, routed: Path, folder: Path, programs: dict[str, Program]) -> dict[str, list[float]]:
         own, output = folder / "programs.add.xml", folder / "offsets.add.xml"

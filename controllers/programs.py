@@ -10,9 +10,9 @@ from sim.signals import Program, ProgramRow, intergreen
 from sim.timings import Timings
 
 
-def is_native(timings: Timings | None) -> bool:
+def is_native(timings: Timings) -> bool:
     """Whether the networks' own clearance times are kept."""
-    return timings is None or (timings.yellow_s is None and timings.all_red_s == 0)
+    return timings.yellow_s is None and timings.all_red_s == 0
 
 
 def intergreen_s(signal: Signal, timings: Timings) -> tuple[int, int]:

@@ -32,7 +32,7 @@ class Sotl(Controller):
     """
 
     def __init__(
-        self, theta_veh_s: float = 50.0, mu_veh: float = 3.0, omega_m: float = 50, detection_m: float = 100
+        self, theta_veh_s: float = 400.0, mu_veh: float = 3.0, omega_m: float = 50, detection_m: float = 100
     ) -> None:
         self.theta_veh_s = check_number("sotl", "theta_veh_s", theta_veh_s, above=True)
         self.mu_veh = check_number("sotl", "mu_veh", mu_veh)

@@ -26,14 +26,24 @@ class Webster(ProgramController):
 
     Args:
         max_cycle_s: longest cycle, also taken where demand exceeds capacity.
-        min_cycle_s: shortest cycle.
+        min_cycle_s: shortest cycle; the formula knows no lanes shared by several movements and cuts it too short.
         saturation_headway_s: seconds between vehicles of a discharging queue, per lane.
+        keep_below_s: phases with a shorter native green keep it, and the rest is planned without them. These are
+            mostly protected left turns after a permissive phase (6 s by netconvert), for which the tool would count
+            all left turns.
     """
 
-    def __init__(self, max_cycle_s: int = 120, min_cycle_s: int = 20, saturation_headway_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        max_cycle_s: float = 120,
+        min_cycle_s: float = 60,
+        saturation_headway_s: float = 2.0,
+        keep_below_s: float = 7,
+    ) -> None:
         self.min_cycle_s = check_number("webster", "min_cycle_s", min_cycle_s, above=True)
         self.max_cycle_s = check_number("webster", "max_cycle_s", max_cycle_s, minimum=min_cycle_s)
         self.saturation_headway_s = check_number("webster", "saturation_headway_s", saturation_headway_s, above=True)
+        self.keep_below_s = check_number("webster", "keep_below_s", keep_below_s)
 
     def reset(self, network: Network, seed: int) -> None:
         """Plan all signals.
@@ -43,7 +53,7 @@ class Webster(ProgramController):
         """
         super().reset(network, seed)
         planner = Planner("webster", self.context, network)
-        options = (self.max_cycle_s, self.min_cycle_s, self.saturation_headway_s)
+        options = (self.max_cycle_s, self.min_cycle_s, self.saturation_headway_s, self.keep_below_s)
         self._timings = planner.context.timings
         greens_s = planner.plan(options, lambda routed, folder: self._optimise(planner, routed, folder))
         signals = {signal.id: signal for signal in network.controllable}
@@ -54,10 +64,9 @@ class Webster(ProgramController):
                 "check that routes pass the signals within the hour."
             )
         self.kept_native = len(signals) - len(greens_s)
-        self.planned = {
-            name: Decision(program=with_greens(signals[name], green_s, self._timings))
-            for name, green_s in greens_s.items()
-        }
+        self.plan_native(self._timings)
+        for name, green_s in greens_s.items():
+            self.planned[name] = Decision(program=with_greens(signals[name], green_s, self._timings))
 
     def counters(self) -> dict[str, float]:
         """How many signals keep their own program."""
@@ -89,6 +98,7 @@ class Webster(ProgramController):
         arguments += ["-b", f"{planner.context.scenario.begin_s + planner.context.scenario.warmup_s:g}"]
         arguments += ["-y", yellow_s, "-l", yellow_s, "-a", all_red_s, "-g", self._timings.min_green_s]
         arguments += ["--min-cycle", round(self.min_cycle_s), "--max-cycle", round(self.max_cycle_s)]
+        arguments += ["--green-filter-time", round(self.keep_below_s)]
         arguments += ["-H", self.saturation_headway_s, f"--skip={','.join(skipped)}"]
         run_tool("tlsCycleAdaptation.py", arguments, "Webster's method")
         return read_programs(output)

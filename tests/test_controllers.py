@@ -211,6 +211,14 @@ def test_greedy_leaves_a_phase_only_beyond_its_margin(west_veh: int, expected: i
     assert act(ready(Greedy(switch_margin_veh=2), network), observation) == {"J": expected}
 
 
+@pytest.mark.parametrize(("yellow_s", "west_veh", "expected"), [(3, 3, 2), (5, 5, 0), (5, 6, 2)])
+def test_greedy_s_own_margin_grows_with_the_intergreen(yellow_s: int, west_veh: int, expected: int) -> None:
+    """1.5 vehicles for each second beyond 3 s: none at 3 s of yellow, three at 5 s."""
+    network = crossing(yellow_s=yellow_s)
+    observation = make_observation(network, zone_veh=[[2, 0, 0], [0, 0, 0], [west_veh, 0, 0]])
+    assert act(ready(Greedy(), network), observation) == {"J": expected}
+
+
 def test_longest_queue_counts_halted_vehicles_only() -> None:
     network = crossing()
     observation = make_observation(network, zone_veh=[[9, 9, 9], [0, 0, 0], [1, 0, 0]], queue_veh=[0, 0, 1])

@@ -214,7 +214,8 @@ def test_greedy_leaves_a_phase_only_beyond_its_margin(west_veh: int, expected: i
 @pytest.mark.parametrize(("yellow_s", "west_veh", "expected"), [(3, 3, 2), (5, 5, 0), (5, 6, 2)])
 def test_greedy_s_own_margin_grows_with_the_intergreen(yellow_s: int, west_veh: int, expected: int) -> None:
     """1.5 vehicles for each second beyond 3 s: none at 3 s of yellow, three at 5 s."""
-    network = crossing(yellow_s=yellow_s)
+    network = crossing()
+    network = replace(network, signals=(replace(network.signals[0], yellow_s=yellow_s),))
     observation = make_observation(network, zone_veh=[[2, 0, 0], [0, 0, 0], [west_veh, 0, 0]])
     assert act(ready(Greedy(), network), observation) == {"J": expected}
 
@@ -343,8 +344,10 @@ def test_sotl_counts_only_red_lanes_and_starts_again_after_green() -> None:
     zones = [[1, 0, 0], [2, 0, 0], [4, 0, 0]]
     sotl_run(controller, [zones, zones], phase=0)
     assert controller.kappa_veh_s.tolist() == [0, 0, 20]  # the left turn has permissive green in phase 0
-    act(controller, make_observation(controller.network, time_s=10.0, zone_veh=zones, phase=[2]))
-    assert controller.kappa_veh_s.tolist() == [15, 10, 0]
+    act(controller, make_observation(controller.network, time_s=10.0, zone_veh=zones, phase=[1]))
+    assert controller.kappa_veh_s.tolist() == [5, 0, 40]
+    act(controller, make_observation(controller.network, time_s=15.0, zone_veh=zones, phase=[2]))
+    assert controller.kappa_veh_s.tolist() == [10, 10, 0]
     controller.reset(controller.network, seed=0)
     assert controller.kappa_veh_s.tolist() == [0, 0, 0]
 
@@ -610,7 +613,7 @@ def test_every_controller_runs_in_sumo(name: str, timings: Timings) -> None:
             observation = session.step(controller.act(observation))
         outcome = session.finish()
         trips = outcome.files.trips.read_text()
-    assert trips.count("<tripinfo ") >= seconds / 2
+    assert trips.count("<tripinfo ") >= seconds / 3
     assert not any(outcome.audit.values())
     assert set(outcome.repairs) <= {"max_red"}
     assert outcome.switches >= seconds / 40

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,7 @@ class Lookahead(Controller):
         """Prepare the policy of the branches."""
         super().reset(network, seed)
         self._policy = POLICIES[self.policy]()
+        self._policy.context = replace(self.context, session=None) if self.context else None  # it travels to the forks
         self._policy.reset(network, seed)
         self.costs_veh_s: dict[str, NDArray[np.float64]] = {}
         self.branches = 0

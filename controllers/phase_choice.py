@@ -104,11 +104,15 @@ class BestPhase(Controller):
                 continue
             if seeing[signal.index]:
                 current = int(observation.phase[signal.index])
-                decisions[signal.id] = best_phase(scores[self.table.of(signal)], current, self.switch_margin)
+                decisions[signal.id] = best_phase(scores[self.table.of(signal)], current, self.margin(signal))
             else:
                 self.blind_decisions += 1
                 decisions[signal.id] = next_in_turn(signal, observation)
         return decisions
+
+    def margin(self, signal: Signal) -> float:  # noqa: ARG002 - the same everywhere unless a controller knows better
+        """How much another phase must lead before this signal leaves its current one."""
+        return self.switch_margin
 
     def counters(self) -> Mapping[str, float]:
         """How often a signal had to be timed without any detector."""

@@ -12,7 +12,7 @@ from sim.timings import Timings
 
 def is_native(timings: Timings) -> bool:
     """Whether the networks' own clearance times are kept."""
-    return timings.yellow_s is None and timings.all_red_s == 0
+    return timings.own_programs or (timings.yellow_s is None and timings.all_red_s == 0)
 
 
 def intergreen_s(signal: Signal, timings: Timings) -> tuple[int, int]:

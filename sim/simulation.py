@@ -228,7 +228,8 @@ class Simulation:
         return {
             "repairs": dict(repairs),
             "audit": dict(audit),
-            "switches": sum(watched.switches for watched in (*self.machines.values(), *self.auditors.values())),
+            "switches": sum(m.switches for m in self.machines.values())
+            + sum(a.switches for a in self.auditors.values()),
             "worst_wait_s": self.detectors.worst_wait_s if self.detectors else float("nan"),
             "standing_queue_s": self.detectors.worst_standing_s if self.detectors else float("nan"),
         }

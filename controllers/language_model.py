@@ -13,16 +13,20 @@ import numpy as np
 
 from controllers.base import Controller, ControllerError
 from controllers.registry import make
+from llm import adapters
 from llm.backbone import DEFAULT, BackboneError, load
 from llm.prompt import PROMPT_VERSION, PromptError, phase_letters, signal_prompt
 from llm.scorer import PhaseScorer
 from sim.network import Network, Signal
 from sim.observation import Observation
 from sim.signals import Decision
+from sim.timings import NATIVE
 
 if TYPE_CHECKING:
     from llm.backbone import Backbone
 
+#: The adapter that ships for the default model.
+AUTO = "auto"
 LOGGER = logging.getLogger("greenloop")
 #: Why a decision came from the fallback.
 REASONS = ("error", "memory", "nan", "late")
@@ -38,8 +42,9 @@ class LanguageModel(Controller):
 
     Args:
         model: ``default``, a local folder, or a Hugging Face model id.
-        adapter: folder of a PEFT adapter for that model.
-        layers: keep only the model's first so many decoder layers.
+        adapter: folder of a PEFT adapter for that model; ``auto`` is the one that ships for the default model, if any;
+            ``none`` leaves the model as it is.
+        layers: keep only the model's first so many decoder layers; by default those that the adapter was trained on.
         fallback: spec of the controller that stands in.
         deadline_s: a batch that takes longer than this counts as late; wall clock, so runs with it are not repeatable.
         threads: torch threads of this process.
@@ -49,7 +54,7 @@ class LanguageModel(Controller):
     def __init__(
         self,
         model: str = DEFAULT,
-        adapter: str | Path | None = None,
+        adapter: str | Path | None = AUTO,
         layers: int | None = None,
         fallback: str = "greedy",
         deadline_s: float | None = None,
@@ -64,7 +69,7 @@ class LanguageModel(Controller):
         if self.fallback.looks_ahead:
             raise ControllerError(f"language_model: '{fallback}' looks ahead, so it is no fallback; choose 'greedy'.")
         self.model, self.layers, self.threads, self.device = str(model), layers, threads, device
-        self.adapter = None if adapter is None else Path(adapter).expanduser()
+        self.adapter = _adapter_folder(self.model, adapter, layers)
         self.deadline_s = deadline_s
         self.deterministic = deadline_s is None
 
@@ -121,7 +126,8 @@ class LanguageModel(Controller):
         """The model's decisions, and the signals for which it has none."""
         start_s, tokens = time.perf_counter(), self._scorer.tokens
         try:
-            prompts = [signal_prompt(self.network, signal, observation) for signal in due]
+            timings = self.context.timings if self.context else NATIVE
+            prompts = [signal_prompt(self.network, signal, observation, timings=timings) for signal in due]
             scores = self._scorer.score(prompts, [len(signal.phases) for signal in due])
         except Exception as error:  # whatever the model raises, the city needs a decision
             self._fail("memory" if _is_memory(error) else "error", len(due), f"{type(error).__name__}: {error}")
@@ -149,6 +155,19 @@ class LanguageModel(Controller):
                 type(self.fallback).__name__,
                 reason,
             )
+
+
+class UntunedLanguageModel(LanguageModel):
+    """The language model without any adapter: what fine-tuning is compared with."""
+
+    def __init__(self, model: str = DEFAULT, layers: int | None = None, fallback: str = "greedy") -> None:
+        super().__init__(model, None, layers, fallback)
+
+
+def _adapter_folder(model: str, adapter: str | Path | None, layers: int | None) -> Path | None:
+    if adapter == AUTO:  # the shipped one is for its own layers only
+        return adapters.shipped() if model == DEFAULT and layers is None else None
+    return None if adapter in (None, "none") else Path(str(adapter)).expanduser()
 
 
 def _is_memory(error: Exception) -> bool:

@@ -61,6 +61,9 @@ _ENTRIES: dict[str, Entry] = {
     "language_model": Entry(
         "controllers.language_model:LanguageModel", "A language model scores the phases.", needs_model=True
     ),
+    "language_model_untuned": Entry(
+        "controllers.language_model:UntunedLanguageModel", "The same without its adapter.", needs_model=True
+    ),
 }
 
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from llm import adapters
 from llm.default_model import GGUF_SHA256, BackboneError, fetch, file_sha256, is_cached, quiet_transformers
 
 __all__ = ["DEFAULT", "Backbone", "BackboneError", "fetch", "is_cached", "keep_first_layers", "load"]
@@ -47,7 +48,7 @@ class Backbone:
     @cached_property
     def model_sha256(self) -> str:
         """Hash of the model's weights and configuration as stored (of the GGUF file for the default model)."""
-        return GGUF_SHA256 if self.name == DEFAULT else _folder_sha256(self.folder, "config.json", "*.safetensors")
+        return model_sha256(self.name, self.folder)
 
     @cached_property
     def adapter_sha256(self) -> str | None:
@@ -67,7 +68,7 @@ def load(
     Args:
         model: ``default``, a local folder, or a Hugging Face model id (fetched into its cache when not there).
         adapter: folder with a PEFT adapter that was trained on this model and number of layers.
-        layers: keep only the first so many decoder layers.
+        layers: keep only the first so many decoder layers; those of the adapter's card when None.
         threads: torch threads, for this whole process.
         device: a torch device such as ``cpu`` or ``cuda``.
 
@@ -81,6 +82,8 @@ def load(
         raise BackboneError(f"The language model's threads must be a whole number from 1, not {threads!r}.")
     torch.set_num_threads(threads)
     folder = _folder_of(model)
+    if adapter is not None:
+        layers = _fitting_layers(Path(adapter), model, folder, layers)
     with quiet_transformers():
         tokenizer, network = _read(folder, _advice(model, folder))
         if layers is not None:
@@ -93,6 +96,25 @@ def load(
     except (RuntimeError, AssertionError) as error:
         raise BackboneError(f"The model cannot be put on device '{device}' ({_line(error)}); use 'cpu'.") from error
     return Backbone(model, folder, adapter, tokenizer, network, kept, device)
+
+
+def _fitting_layers(adapter: Path, model: str, folder: Path, layers: int | None) -> int | None:
+    """The layers that an adapter's card names, once model and prompts are sure to be those that it was made for."""
+    card = adapters.read_card(adapter)
+    if card is None:
+        return layers
+    adapters.check_card(adapter, card, model, model_sha256(model, folder))
+    if layers is not None and layers != card.layers:
+        raise BackboneError(
+            f"Adapter {adapter} was trained on the first {card.layers} layers, not {layers}; leave the option 'layers' "
+            "out."
+        )
+    return card.layers
+
+
+def model_sha256(model: str, folder: Path) -> str:
+    """Hash of a model's weights and configuration as stored (of the GGUF file for the default model)."""
+    return GGUF_SHA256 if model == DEFAULT else _folder_sha256(folder, "config.json", "*.safetensors")
 
 
 def _folder_of(model: str) -> Path:
@@ -149,9 +171,7 @@ def _read(folder: Path, advice: str) -> tuple[Any, Any]:
             f"The model cannot be loaded ({_line(error)}): its files are damaged or of an unknown kind; {advice}"
         ) from error
     if missing := sorted(found["missing_keys"]):  # transformers would fill these with random numbers
-        raise BackboneError(
-            f"The model lacks {len(missing)} of its weights, such as {missing[0]}; {advice}"
-        )
+        raise BackboneError(f"The model lacks {len(missing)} of its weights, such as {missing[0]}; {advice}")
     return tokenizer, network
 
 

@@ -1,12 +1,14 @@
 """The state of one signal as compact text, one line per phase; the next token of it is a phase letter.
 
-    Green B age12
-    A queue12 wait35 near5 mid3 far4 room9 next7
-    B queue0 wait0 near1 mid0 far2 room8 next3
+    Green B age12 change5
+    A go2 give1 queue12 wait35 near5 mid3 far4 room9 next7
+    B go1 queue0 wait0 near1 mid0 far2 room8 next3
     Report before A: 07:12 crash on Aachener Strasse, one of two lanes blocked
     Best phase:
 
-Facts of a phase, over the lanes that have green in it: ``queue`` halted vehicles, ``wait`` the longest wait (s),
+``age`` counts the seconds of green so far; ``change`` is what a change of phase costs here, yellow and all-red (s).
+Facts of a phase: ``go`` movements that need not give way and ``give`` those that must (left out where there are none);
+over the lanes that have green in it: ``queue`` halted vehicles, ``wait`` the longest wait (s),
 ``near``, ``mid`` and ``far`` vehicles 0-50, 50-100 and 100-200 m before the stop line, ``room`` free tenths of the
 fullest outgoing lane (of the movements that need not give way, if it has any), and with a forecast ``next``, the
 vehicles that will arrive within a minute. A number ends in ``?`` where some of its detectors are out, and is a bare
@@ -28,9 +30,10 @@ from numpy.typing import NDArray
 
 from sim.network import Network, Phase, Signal
 from sim.observation import Observation, Report
+from sim.timings import NATIVE, Timings
 
 #: Raise with every change of what the prompt says, so that adapters and records know which prompt they were made for.
-PROMPT_VERSION = 1
+PROMPT_VERSION = 2
 #: The last line of every prompt; a phase letter with a leading space follows it.
 CUE = "Best phase:"
 #: Every character that a prompt can hold.
@@ -65,7 +68,11 @@ def phase_letters(phases: int) -> str:
 
 
 def signal_prompt(
-    network: Network, signal: Signal, observation: Observation, forecast: NDArray[np.float64] | None = None
+    network: Network,
+    signal: Signal,
+    observation: Observation,
+    forecast: NDArray[np.float64] | None = None,
+    timings: Timings = NATIVE,
 ) -> str:
     """Describe what decides at one signal now.
 
@@ -74,6 +81,7 @@ def signal_prompt(
         signal: the signal to describe.
         observation: the state of the whole network.
         forecast: (L,) vehicles expected to arrive on each incoming lane within the next minute, NaN where unknown.
+        timings: those of the run, for the cost of a change.
 
     Raises:
         PromptError: the signal has more than 26 phases.
@@ -83,12 +91,13 @@ def signal_prompt(
     facts = _LaneFacts.read(signal, observation, forecast)
     room = _exit_room(signal, layout, observation)
     rows = [
-        f"{letter} {facts.of(lanes)} room{_fewest([room[i] for i in exits])}{facts.arrivals(lanes)}"
-        for letter, lanes, exits in zip(letters, layout.lanes, layout.exits, strict=True)
+        f"{letter} {kind} {facts.of(lanes)} room{_fewest([room[i] for i in exits])}{facts.arrivals(lanes)}"
+        for letter, kind, lanes, exits in zip(letters, layout.kinds, layout.lanes, layout.exits, strict=True)
     ]
     now = int(observation.phase[signal.index])
     shown = letters[now] if 0 <= now < len(letters) else "none"
-    head = f"Green {shown} age{_number(float(observation.phase_age_s[signal.index]), MAX_SECONDS)}"
+    age = _number(float(observation.phase_age_s[signal.index]), MAX_SECONDS)
+    head = f"Green {shown} age{age} change{min(intergreen_s(signal, timings), MAX_COUNT)}"
     reports = [_report_line(network, signal, report) for report in reports_in_force(network, signal, observation)]
     return "\n".join([head, *rows, *reports, CUE])
 
@@ -96,10 +105,15 @@ def signal_prompt(
 def max_prompt_chars(network: Network) -> int:
     """The length that no prompt of this network exceeds, for ``gymnasium.spaces.Text``."""
     phases = max((len(signal.phases) for signal in network.controllable), default=0)
-    head = len(f"Green none age{MAX_SECONDS}?\n")
-    row = len("A queue99? wait999? near99? mid99? far99? room9? next99?\n")
+    head = len(f"Green none age{MAX_SECONDS}? change{MAX_COUNT}\n")
+    row = len("A go99 give99 queue99? wait999? near99? mid99? far99? room9? next99?\n")
     report = len("Report before : \n") + 2 * phases + MAX_REPORT_CHARS
     return head + phases * row + MAX_REPORTS * report + len(CUE)
+
+
+def intergreen_s(signal: Signal, timings: Timings) -> int:
+    """Seconds of yellow and all-red that a change of phase costs at this signal."""
+    return (signal.yellow_s if timings.yellow_s is None else timings.yellow_s) + timings.all_red_s
 
 
 def reports_in_force(network: Network, signal: Signal, observation: Observation) -> list[Report]:
@@ -113,6 +127,22 @@ def reports_in_force(network: Network, signal: Signal, observation: Observation)
     surroundings = _layout(network).of(signal).surroundings(network, signal)
     near = [report for report in latest.values() if not report.cleared and report.edge in surroundings]
     return near[-MAX_REPORTS:]
+
+
+def near_roads(network: Network, signal: Signal) -> frozenset[str]:
+    """The roads whose reports a signal's prompt shows."""
+    return frozenset(_layout(network).of(signal).surroundings(network, signal))
+
+
+def report_places(
+    network: Network, signal: Signal, observation: Observation
+) -> list[tuple[Report, bool, tuple[int, ...]]]:
+    """Each report in force, whether it is downstream of the signal, and the phases that it concerns."""
+    places = []
+    for report in reports_in_force(network, signal, observation):
+        side, *letters = _layout(network).of(signal).surroundings(network, signal)[report.edge].split()
+        places.append((report, side == "after", tuple(string.ascii_uppercase.index(letter) for letter in letters)))
+    return places
 
 
 def plain_text(text: str) -> str:
@@ -196,6 +226,7 @@ def _exit_room(signal: Signal, layout: _SignalLayout, observation: Observation) 
 
 @dataclass
 class _SignalLayout:
+    kinds: list[str]  # per phase, its protected and permissive movements in words
     lanes: list[list[int]]  # per phase, places in Signal.lanes
     exits: list[list[int]]  # per phase, places in Signal.exits
     exit_size_veh: list[float]
@@ -213,6 +244,13 @@ def protected_exits(phase: Phase) -> list[int]:
     return sorted({m.exit for m in phase.movements if phase.state[m.link] == "G"}) or list(phase.exits)
 
 
+def _kinds(phase: Phase) -> str:
+    """``go2 give1``: tells phases with the same lanes apart, and says how much a second of green can serve."""
+    letters = [phase.state[m.link] for m in phase.movements]
+    give = min(letters.count("g"), MAX_COUNT)
+    return f"go{min(letters.count('G'), MAX_COUNT)}" + (f" give{give}" if give else "")
+
+
 class _NetworkLayout:
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -223,6 +261,7 @@ class _NetworkLayout:
             lane_place = {lane: i for i, lane in enumerate(signal.lanes)}
             exit_place = {exit_: i for i, exit_ in enumerate(signal.exits)}
             self._signals[signal.index] = _SignalLayout(
+                kinds=[_kinds(phase) for phase in signal.phases],
                 lanes=[[lane_place[lane] for lane in phase.lanes] for phase in signal.phases],
                 exits=[[exit_place[exit_] for exit_ in protected_exits(phase)] for phase in signal.phases],
                 exit_size_veh=(self.network.exit_length_m[list(signal.exits)] / 7.5).tolist(),

@@ -54,7 +54,7 @@ class PhaseScorer:
         self.backbone = backbone
         self.tokens = 0
         self._letters: list[int] = []
-        self._rows_suffice = self._check_head()
+        self.rows_suffice = self._check_head()
 
     def score(self, prompts: Sequence[str], phases: Sequence[int]) -> list[NDArray[np.float64]]:
         """Score all prompts.
@@ -75,7 +75,7 @@ class PhaseScorer:
         self.tokens += sum(map(len, ids))
         scores: list[NDArray[np.float64]] = [np.empty(0)] * len(ids)
         for batch in batches([len(row) for row in ids]):
-            logits = self._logits([ids[i] for i in batch], self._letters, self._rows_suffice)
+            logits = self._logits([ids[i] for i in batch], self._letters, self.rows_suffice)
             for row, i in zip(logits, batch, strict=True):
                 scores[i] = _log_softmax(row[: phases[i]])
         return scores

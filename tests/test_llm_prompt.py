@@ -33,12 +33,13 @@ from llm.prompt import (
 from scenarios import resco
 from sim.network import Movement, Network, Road, Signal
 from sim.observation import Observation, Report
+from sim.timings import CLEARANCE, NATIVE, Timings
 
 NAN = math.nan
 NUMBER = r"(\d+\??|\?)"
-HEAD = re.compile(rf"Green ([A-Z]|none) age{NUMBER}")
+HEAD = re.compile(rf"Green ([A-Z]|none) age{NUMBER} change(\d+)")
 ROW = re.compile(
-    rf"([A-Z]) queue{NUMBER} wait{NUMBER} near{NUMBER} mid{NUMBER} far{NUMBER} room{NUMBER}(?: next{NUMBER})?"
+    rf"([A-Z]) go(\d+)(?: give([1-9]\d*))? queue{NUMBER} wait{NUMBER} near{NUMBER} mid{NUMBER} far{NUMBER} room{NUMBER}(?: next{NUMBER})?"
 )
 
 
@@ -49,13 +50,13 @@ def parse_prompt(text: str) -> dict[str, Any]:
     head = HEAD.fullmatch(lines.pop(0))
     assert head
     rows: dict[str, dict[str, str]] = {}
-    names = ("queue", "wait", "near", "mid", "far", "room", "next")
+    names = ("go", "give", "queue", "wait", "near", "mid", "far", "room", "next")
     while lines and (row := ROW.fullmatch(lines[0])):
         letter, *values = row.groups()
         rows[letter] = dict(zip(names, values, strict=True))
         lines.pop(0)
     assert all(re.fullmatch(r"Report (before|after) [A-Z]( [A-Z])*: [ -~]*", line) for line in lines)
-    return {"green": head[1], "age": head[2], "rows": rows, "reports": lines}
+    return {"green": head[1], "age": head[2], "change": int(head[3]), "rows": rows, "reports": lines}
 
 
 def number_fits(shown: str, values: np.ndarray, cap: int, longest: bool = False) -> None:
@@ -99,6 +100,8 @@ def test_any_observation_gives_a_prompt_with_its_facts(observation: Observation,
         assert list(facts["rows"]) == list("ABCD"[: len(signal.phases)])
         for phase_, row in zip(signal.phases, facts["rows"].values(), strict=True):
             lanes = list(phase_.lanes)
+            letters = [phase_.state[m.link] for m in phase_.movements]
+            assert (int(row["go"]), int(row["give"] or 0)) == (letters.count("G"), letters.count("g"))
             number_fits(row["queue"], observation.queue_veh[lanes], MAX_COUNT)
             number_fits(row["wait"], observation.wait_s[lanes], MAX_SECONDS, longest=True)
             for zone, name in enumerate(("near", "mid", "far")):
@@ -129,12 +132,20 @@ def test_a_prompt_by_hand() -> None:
         phase_age_s=[12],
     )
     assert signal_prompt(network, network.signals[0], observation) == (
-        "Green B age12\n"
-        "A queue6 wait61 near7 mid2 far1 room9\n"  # its left turn gives way, so the full exit is not its own
-        "B queue2 wait61 near2 mid0 far1 room3\n"
-        "C queue0 wait0 near0 mid1 far3 room3\n"
+        "Green B age12 change3\n"
+        "A go1 give1 queue6 wait61 near7 mid2 far1 room9\n"  # its left turn gives way, so the full exit is not its own
+        "B go1 queue2 wait61 near2 mid0 far1 room3\n"
+        "C go1 queue0 wait0 near0 mid1 far3 room3\n"
         "Best phase:"
     )
+
+
+@pytest.mark.parametrize(("timings", "seconds"), [(NATIVE, 3), (CLEARANCE, 5), (replace(NATIVE, all_red_s=500), 99)])
+def test_the_cost_of_a_change_shows(timings: Timings, seconds: int) -> None:
+    network = crossing()
+    text = signal_prompt(network, network.signals[0], make_observation(network), timings=timings)
+    assert parse_prompt(text)["change"] == seconds
+    assert len(text) <= max_prompt_chars(network)
 
 
 def test_dead_detectors_show() -> None:

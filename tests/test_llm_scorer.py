@@ -40,7 +40,7 @@ def test_batched_equals_plain_single(kind: str, rows: bool, tmp_path: Path) -> N
     options = {"final_logit_softcapping": 0.5} if kind == "gemma2" else {}
     backbone = load(str(write_model(tmp_path / kind, kind, **options)))
     scorer = PhaseScorer(backbone)
-    assert scorer._rows_suffice is rows
+    assert scorer.rows_suffice is rows
     for found, prompt, phases in zip(scorer.score(PROMPTS, PHASES), PROMPTS, PHASES, strict=True):
         assert found.shape == (phases,)
         np.testing.assert_allclose(found, by_hand(backbone, prompt, phases), atol=1e-4)

@@ -1,0 +1,128 @@
+"""The commands that make an adapter: ``greenloop collect`` and ``greenloop train``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, for machines.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the ``greenloop`` command."""
+    app.command()(collect)
+    app.command()(train)
+
+
+def collect(
+    scenarios: Annotated[
+        str, typer.Option(help="train or validation: that split's mixture of cities; or names, separated by commas.")
+    ] = "train",
+    split: Annotated[str, typer.Option(help="The split of scenarios given by name.")] = "train",
+    episodes: Annotated[int, typer.Option(min=1, help="Runs; a larger number later adds to the same folder.")] = 250,
+    out: Annotated[Path, typer.Option(help="Folder of the records; finished episodes in it are kept.")] = Path(
+        "records"
+    ),
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when missing.")] = None,
+    minutes: Annotated[float, typer.Option(min=3, help="Simulated minutes of an episode.")] = 30.0,
+    per_episode: Annotated[int, typer.Option(min=1, help="Records wanted of an episode.")] = 40,
+    draw_seed: Annotated[int, typer.Option(min=0, help="Draws other episodes.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Run training scenarios and write labelled records: texts, numbers, and what every phase would have cost.
+
+    Stop with Ctrl-C whenever you like: the same command goes on where it was. Held-out scenarios are refused.
+
+    \b
+    Examples:
+      greenloop collect --episodes 250
+      greenloop collect --scenarios validation --episodes 30
+      greenloop collect --scenarios cologne1,city-4-7 --episodes 20 --out more
+    """
+    from benchmarks import collect as collecting
+
+    named = scenarios not in ("train", "validation")
+    settings = collecting.Settings(minutes, per_episode, draw_seed=draw_seed)
+    names = tuple(name.strip() for name in scenarios.split(",")) if named else ()
+    planned = collecting.plan(split if named else scenarios, episodes, settings, names)
+    manifest = collecting.collect(planned, out, workers or _cores(), _tell)
+    counts = {name: dict(found) for name, found in manifest["counts"].items()}
+    if as_json:
+        typer.echo(json.dumps({"folder": str(out), "counts": counts, "failed": manifest["failed"]}, indent=1))
+    else:
+        said = ", ".join(f"{found.get('records', 0):,} {name} records" for name, found in counts.items())
+        typer.echo(f"{out}: {said}")
+    raise typer.Exit(1 if manifest["failed"] else 0)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _tell(done: int, total: int, name: str, records: int, problem: str | None) -> None:
+    typer.echo(f"{done}/{total} {name}: {problem or f'{records} records'}", err=True)
+
+
+def train(
+    records: Annotated[Path, typer.Option(help="Folder of greenloop collect.")] = Path("records"),
+    out: Annotated[Path, typer.Option(help="Run folder; a run that was stopped goes on from its checkpoint.")] = Path(
+        "runs/first"
+    ),
+    model: Annotated[str, typer.Option(help="default, a Hugging Face id, or a folder.")] = "default",
+    layers: Annotated[int, typer.Option(min=0, help="Keep the first so many decoder layers; 0 for all.")] = 10,
+    method: Annotated[str, typer.Option(help="lora, adalora, ia3, prefix or full.")] = "lora",
+    rank: Annotated[int, typer.Option(min=1, help="Rank, or virtual tokens of prefix.")] = 16,
+    horizon_s: Annotated[float, typer.Option(help="Which of the recorded costs to learn.")] = 30.0,
+    temperature_veh_s: Annotated[float, typer.Option(help="Softness of the targets.")] = 10.0,
+    epochs: Annotated[float, typer.Option(help="At most; early stopping may end sooner.")] = 2.0,
+    learning_rate: Annotated[float, typer.Option(help="The highest, after a warm-up.")] = 5e-4,
+    batch: Annotated[int, typer.Option(min=1, help="Records in a step.")] = 32,
+    train_limit: Annotated[int, typer.Option(min=0, help="Use only so many records; 0 for all.")] = 0,
+    eval_limit: Annotated[int, typer.Option(min=0, help="Records of a measurement on the way; 0 for all.")] = 400,
+    threads: Annotated[int, typer.Option(min=1, help="Torch threads.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Of initialisation and order.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Train an adapter on records, measure it on validation, and write it with its card and a learning curve.
+
+    Stop with Ctrl-C whenever you like: the same command goes on from the last checkpoint.
+
+    \b
+    Examples:
+      greenloop train --records records --out runs/first --layers 10 --threads 2
+      greenloop train --records records --out runs/gpu --layers 0 --device cuda --batch 64
+      greenloop run --scenario city-4-500 --controller language_model:adapter=runs/first/adapter
+    """
+    from benchmarks.learning_curve import draw
+    from llm import finetune
+
+    training = finetune.Training(
+        model=model,
+        layers=layers or None,
+        method=method,
+        rank=rank,
+        horizon_s=horizon_s,
+        temperature_veh_s=temperature_veh_s,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch=batch,
+        train_limit=train_limit,
+        eval_limit=eval_limit,
+        seed=seed,
+    )
+    metrics = finetune.train(training, records, out, threads, device, quiet=as_json)
+    draw(metrics, out / "learning_curve.png")
+    shown = {name: value for name, value in metrics.items() if name != "history"}
+    if as_json:
+        typer.echo(json.dumps(shown, indent=1))
+        return
+    rows = {"this adapter": shown["regret_veh_s"], "untuned": shown["untuned_regret_veh_s"]}
+    typer.echo(f"Regret on {shown['validation_records']:,} validation records (veh-s):")
+    for name, value in sorted({**rows, **shown["rivals_regret_veh_s"]}.items(), key=lambda row: row[1] or 0.0):
+        typer.echo(f"  {name:14} {value:.2f}" if value is not None else f"  {name:14} ?")
+    typer.echo(f"Adapter, card and learning curve: {out}")

@@ -1,0 +1,33 @@
+"""The learning curve of a training: loss and validation regret over its records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def draw(metrics: dict[str, Any], path: Path) -> None:
+    """Draw the losses, and the validation regret beside those of the rivals."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for key, label in (("loss", "training"), ("eval_loss", "validation")):
+        left.plot(*_curve(metrics["history"], key), marker="o", markersize=3, label=label)
+    left.set(xlabel="epoch", ylabel="cross-entropy", title="Loss")
+    left.legend(frameon=False)
+    right.plot(*_curve(metrics["history"], "eval_regret_veh_s"), marker="o", markersize=3, label="language model")
+    for number, (name, value) in enumerate(sorted(metrics["rivals_regret_veh_s"].items())):
+        if name != "random":
+            right.axhline(value, linestyle="--", linewidth=1, color=f"C{number + 1}", label=name)
+    right.set(xlabel="epoch", ylabel="regret (veh-s)", title="Validation regret")
+    right.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _curve(history: list[dict[str, Any]], key: str) -> tuple[list[float], list[float]]:
+    points = [(row["epoch"], row[key]) for row in history if key in row and "train_runtime" not in row]
+    return [epoch for epoch, _ in points], [value for _, value in points]

@@ -1,0 +1,139 @@
+"""Adapters that ship, and the cards that say what an adapter was made for.
+
+Beside PEFT's two files an adapter folder has ``greenloop.json``, which loading reads (base, layers, prompt version),
+and ``CARD.md``, the same for people.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llm.default_model import BackboneError
+from llm.prompt import PROMPT_VERSION
+
+FILE, TEXT = "greenloop.json", "CARD.md"
+#: The adapter that the default model uses unless another is asked for, if it ships.
+SHIPPED = Path(__file__).resolve().parent / "default"
+LIMITS = (
+    "Made for decisions every 5 s on networks like those in the records: right-hand traffic of motor vehicles. It has "
+    "seen no pedestrians and no public transport priority. The signal state machine, and not this model, keeps the "
+    "lights safe.",
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What an adapter was made for, and from what.
+
+    Attributes:
+        base: the model as it was asked for.
+        base_sha256: hash of its weights; None where unknown.
+        layers: decoder layers in use.
+        training: every setting of the training.
+        records_sha256: hash of the records' manifest.
+        metrics: before and after, on the validation records.
+        prompt_version: of the prompts that it was trained on.
+        commands: what rebuilds it.
+    """
+
+    base: str
+    base_sha256: str | None
+    layers: int
+    training: dict[str, Any] = field(default_factory=dict)
+    records_sha256: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    prompt_version: int = PROMPT_VERSION
+    commands: tuple[str, ...] = ()
+
+
+def shipped() -> Path | None:
+    """The folder of the adapter that ships for the default model, if there is one."""
+    return SHIPPED if (SHIPPED / FILE).is_file() else None
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write both forms of the card."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).write_text(json.dumps(asdict(card), indent=1), encoding="utf-8")
+    (folder / TEXT).write_text(_text(card), encoding="utf-8")
+
+
+def read_card(folder: Path) -> Card | None:
+    """Read an adapter's card; None where it has none (an adapter of another program).
+
+    Raises:
+        BackboneError: it is damaged.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        return None
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        card = Card(**{**found, "commands": tuple(found.get("commands", ()))})
+        if not (isinstance(card.layers, int) and isinstance(card.prompt_version, int)):
+            raise ValueError("layers or prompt_version is no whole number")
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        line = " ".join(str(error).split())[:160]
+        raise BackboneError(f"The card {file} is damaged ({line}); copy or train the adapter again.") from error
+    return card
+
+
+def check_card(folder: Path, card: Card, model: str, model_sha256: str) -> None:
+    """Make sure that an adapter was made for this model and for the prompts of this version.
+
+    Raises:
+        BackboneError: it was not.
+    """
+    if card.prompt_version != PROMPT_VERSION:
+        raise BackboneError(
+            f"Adapter {folder} was trained on prompts of version {card.prompt_version}, and this greenloop writes "
+            f"version {PROMPT_VERSION}: train it again, or use the greenloop that it came with."
+        )
+    if card.base_sha256 is not None and card.base_sha256 != model_sha256:
+        raise BackboneError(
+            f"Adapter {folder} was trained on model '{card.base}' with other weights than those of '{model}': "
+            "give the model that it was trained on, or train it again."
+        )
+
+
+def _text(card: Card) -> str:
+    metrics = card.metrics
+    rivals: dict[str, float] = metrics.get("rivals_regret_veh_s", {})
+    rows = [("this adapter", metrics.get("regret_veh_s")), ("untuned", metrics.get("untuned_regret_veh_s"))]
+    rows += [(name, rivals[name]) for name in sorted(rivals, key=lambda name: rivals[name])]
+    table = [f"| {name} | {value:.2f} |" for name, value in rows if value is not None]
+    settings = [f"- {name}: {value}" for name, value in card.training.items()]
+    counts = [f"- {name}: {metrics[name]:,}" for name in metrics if name.endswith("_records")]
+    lines = [
+        "# Adapter for signal decisions",
+        "",
+        f"Base model: {card.base} (sha256 {card.base_sha256}), first {card.layers} layers. Prompt version "
+        f"{card.prompt_version}.",
+        "",
+        "## Regret on the validation records",
+        "",
+        "Mean cost of the chosen phase above the cheapest one's, in vehicle-seconds of delay.",
+        "",
+        "| decides | regret (veh-s) |",
+        "| --- | --- |",
+        *table,
+        "",
+        "## Data",
+        "",
+        f"Records whose manifest has sha256 {card.records_sha256}.",
+        "",
+        *counts,
+        "",
+        "## Training",
+        "",
+        *settings,
+        "",
+        *(["## Commands", "", *(f"    {command}" for command in card.commands), ""] if card.commands else []),
+        "## Limits",
+        "",
+        *LIMITS,
+    ]
+    return "\n".join(lines) + "\n"

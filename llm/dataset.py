@@ -1,0 +1,325 @@
+"""Records of labelled decisions: the text and the numbers of a signal's state, and what each of its phases would cost.
+
+A folder of records holds one gzipped JSON-lines file for each episode, ``train/`` and ``validation/`` apart, and
+``manifest.json`` with versions, hashes and counts. Files are written at once or not at all.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm.facts import FACTS
+from llm.prompt import CUE, PROMPT_VERSION
+from scenarios.spec import Scenario
+from scenarios.wordings import WORDINGS
+
+#: Raise with every change of the fields of a record.
+FORMAT = 1
+SPLITS = ("train", "validation")
+MANIFEST = "manifest.json"
+#: The runs that results are reported on use small seeds; records use seeds from here on.
+FIRST_SEED = {"train": 1000, "validation": 5000}
+
+
+class RecordError(ValueError):
+    """Records that cannot be made, read or used; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One decision at one signal, with the cost of every phase.
+
+    Attributes:
+        scenario: its name.
+        network_sha256: hash of the network file.
+        seed: of the run.
+        time_s: SUMO's clock.
+        signal: its id.
+        timings: name of the signal timings.
+        change_s: seconds of yellow and all-red between two phases.
+        prompt: the text that the language model reads, without a forecast.
+        phases: how many.
+        current: index of the phase that shows green, -1 for none.
+        age_s: seconds since it began.
+        horizons_s: how far the branches ran.
+        costs_veh_s: (phases, horizons) vehicle-seconds of delay in the whole network after each phase.
+        local_veh_s: (phases, horizons) the same on the incoming lanes of this signal and its neighbours.
+        facts: (phases, len(FACTS)) the prompt as numbers.
+        choices: what some classical controllers would do here, phase by name.
+        behaviour: who drove the run.
+        demand_scale: factor on the scenario's number of vehicles.
+        incidents: types in force near the signal, as it is and not as reported.
+    """
+
+    scenario: str
+    network_sha256: str
+    seed: int
+    time_s: float
+    signal: str
+    timings: str
+    change_s: int
+    prompt: str
+    phases: int
+    current: int
+    age_s: float
+    horizons_s: list[float]
+    costs_veh_s: list[list[float]]
+    local_veh_s: list[list[float]]
+    facts: list[list[float]]
+    choices: dict[str, int]
+    behaviour: str
+    demand_scale: float
+    incidents: list[str]
+
+    def cost(self, horizon_s: float) -> NDArray[np.float64]:
+        """(phases,) vehicle-seconds at one horizon.
+
+        Raises:
+            RecordError: that horizon was not recorded.
+        """
+        if horizon_s not in self.horizons_s:
+            known = ", ".join(f"{known:g}" for known in self.horizons_s)
+            raise RecordError(f"The records have no costs at {horizon_s:g} s; choose one of {known}.")
+        return np.array(self.costs_veh_s)[:, self.horizons_s.index(horizon_s)]
+
+
+_FIELDS = frozenset(field.name for field in fields(Record))
+
+
+# --- what may get in
+
+
+def check_split(scenario: Scenario, split: str, seed: int) -> None:
+    """Make sure that a run may be recorded for a split.
+
+    Raises:
+        RecordError: the scenario is held out, belongs to another split, or the seed is one that results use.
+    """
+    if split not in SPLITS:
+        raise RecordError(f"Records have the splits {' and '.join(SPLITS)}, not '{split}'.")
+    if "held_out" in scenario.tags or network_sha256(scenario.net_file) in _held_out_networks():
+        raise RecordError(f"Scenario {scenario.name} is held out: nothing of it may be recorded, or no result counts.")
+    if split not in scenario.tags:
+        raise RecordError(
+            f"Scenario {scenario.name} is not tagged '{split}', so it gives no {split} records; "
+            f"see 'greenloop scenarios --tag {split}'."
+        )
+    if seed < FIRST_SEED[split]:
+        raise RecordError(f"Seed {seed} is kept for results; {split} records use seeds from {FIRST_SEED[split]} on.")
+
+
+def check_wording(text: str) -> None:
+    """Make sure that a report, or a prompt with reports, has no held-out wording in it.
+
+    Raises:
+        RecordError: it has.
+    """
+    for line in text.splitlines():
+        sentence = line.partition(": ")[2] if line.startswith("Report ") else line
+        if any(pattern.fullmatch(sentence) for pattern in _held_out_wordings()):
+            raise RecordError(f"Report '{sentence}' has a held-out wording: nothing of it may be recorded.")
+
+
+def network_sha256(net_file: Path) -> str:
+    """Hash of a network file."""
+    return _file_sha256(net_file)
+
+
+@cache
+def _held_out_networks() -> frozenset[str]:
+    """Hashes of the real held-out networks, so that a copy under another name is known as well."""
+    from scenarios import resco
+
+    names = [name for name, row in resco.RESCO.items() if "held_out" in row[0]]
+    return frozenset(_file_sha256(resco.load(name).net_file) for name in names)
+
+
+@cache
+def _held_out_wordings() -> tuple[re.Pattern[str], ...]:
+    templates = [t for wording in WORDINGS["held_out"].values() for t in (*wording.opened, *wording.cleared)]
+    return tuple(re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(t)), re.IGNORECASE) for t in templates)
+
+
+# --- files
+
+
+def write_shard(path: Path, records: Sequence[Record]) -> None:
+    """Write the records of one episode, all or none.
+
+    Raises:
+        RecordError: held-out wording in a prompt, or the folder cannot be written.
+    """
+    for record in records:
+        check_wording(record.prompt)
+    lines = "".join(json.dumps(asdict(record), separators=(",", ":"), allow_nan=False) + "\n" for record in records)
+    write_bytes(path, gzip.compress(lines.encode(), mtime=0))
+
+
+def read_shard(path: Path) -> list[Record]:
+    """Read the records of one episode.
+
+    Raises:
+        RecordError: the file is damaged, or of another format.
+    """
+    try:
+        rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    except (OSError, EOFError, ValueError) as error:
+        raise RecordError(f"Records {path} are damaged ({error}); delete the file and collect again.") from error
+    if any(set(row) != _FIELDS for row in rows):
+        raise RecordError(f"Records {path} have other fields than this version of greenloop; collect again.")
+    return [Record(**row) for row in rows]
+
+
+def write_manifest(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """List every shard with its hash and counts, beside what is known about how they were made.
+
+    Raises:
+        RecordError: a shard is damaged, or the folder cannot be written.
+    """
+    shards = {}
+    counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+    scenarios: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+    for split, path in shard_files(folder):
+        records = read_shard(path)
+        shards[path.relative_to(folder).as_posix()] = {"sha256": _file_sha256(path), "records": len(records)}
+        counts[split].update(records=len(records), reported=sum("\nReport " in r.prompt for r in records))
+        scenarios[split].update(record.scenario for record in records)
+    manifest = {
+        "format": FORMAT,
+        "prompt_version": PROMPT_VERSION,
+        "facts": list(FACTS),
+        **about,
+        "counts": counts,
+        "scenarios": {split: dict(sorted(found.items())) for split, found in scenarios.items()},
+        "shards": shards,
+    }
+    write_bytes(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    return manifest
+
+
+def shard_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Every shard with its split, in a fixed order."""
+    for split in SPLITS:
+        for path in sorted((folder / split).glob("*.jsonl.gz")):
+            yield split, path
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest and check that these records are for this version.
+
+    Raises:
+        RecordError: there is none, it is damaged, or the records hold other prompts than this version writes.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        version, form = manifest["prompt_version"], manifest["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"Folder {folder} holds no readable {MANIFEST}; run 'greenloop collect' first.") from error
+    if version != PROMPT_VERSION or form != FORMAT:
+        raise RecordError(
+            f"The records in {folder} hold prompts of version {version} (format {form}); this greenloop writes version "
+            f"{PROMPT_VERSION} (format {FORMAT}): collect again."
+        )
+    return dict(manifest)
+
+
+def read_split(folder: Path, split: str) -> list[Record]:
+    """All records of a split that the manifest lists.
+
+    Raises:
+        RecordError: there are none, or a file is not the one that the manifest lists.
+    """
+    records: list[Record] = []
+    for name, entry in read_manifest(folder)["shards"].items():
+        if not name.startswith(f"{split}/"):
+            continue
+        path = folder / name
+        if not path.is_file() or _file_sha256(path) != entry["sha256"]:
+            raise RecordError(f"Records {path} are not those that {MANIFEST} lists; run 'greenloop collect' again.")
+        records += read_shard(path)
+    if not records:
+        raise RecordError(f"Folder {folder} holds no {split} records; run 'greenloop collect --scenarios {split}'.")
+    return records
+
+
+def manifest_sha256(folder: Path) -> str:
+    """Hash of the manifest, which names the hash of every shard."""
+    return _file_sha256(folder / MANIFEST)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file at once or not at all.
+
+    Raises:
+        RecordError: the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise RecordError(f"{path} cannot be written ({error.strerror}); choose another folder.") from error
+
+
+def _file_sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# --- what a learner makes of them
+
+
+def soft_targets(costs_veh_s: NDArray[np.float64], temperature_veh_s: float) -> NDArray[np.float64]:
+    """(phases,) shares that fall with the cost: ``softmax(-(cost - min) / temperature)``.
+
+    The branches know the drivers' dice, so the cheapest phase is only probably the best one.
+    """
+    weights = np.exp(-(costs_veh_s - costs_veh_s.min()) / temperature_veh_s)
+    shares: NDArray[np.float64] = weights / weights.sum()
+    return shares
+
+
+def regret_veh_s(records: Iterable[Record], chosen: Iterable[int], horizon_s: float) -> float:
+    """Mean of the chosen phase's cost minus the cheapest one's."""
+    pairs = [(record.cost(horizon_s), phase) for record, phase in zip(records, chosen, strict=True)]
+    return float(np.mean([costs[phase] - costs.min() for costs, phase in pairs]))
+
+
+_ROW = re.compile(r"([A-Z])( go\d.*)")
+_HEAD = re.compile(r"Green ([A-Z]) (.*)")
+_REPORT = re.compile(r"Report (before|after) ([A-Z](?: [A-Z])*): (.*)")
+
+
+def reordered(prompt: str, order: Sequence[int]) -> str:
+    """The same state with the phases in another order: the k-th phase becomes the old ``order[k]``.
+
+    Which letter a phase has says nothing, so every order is a record of its own.
+    """
+    head, *lines, cue = prompt.split("\n")
+    assert cue == CUE
+    new = {chr(65 + old): chr(65 + place) for place, old in enumerate(order)}
+    rows = [found for line in lines if (found := _ROW.fullmatch(line))]
+    rest = [found for line in lines if (found := _REPORT.fullmatch(line))]
+    assert len(rows) == len(order)
+    assert len(rows) + len(rest) == len(lines)
+    if found := _HEAD.fullmatch(head):
+        head = f"Green {new[found[1]]} {found[2]}"
+    moved = [f"{new[rows[old][1]]}{rows[old][2]}" for old in order]
+    reports = [f"Report {r[1]} {' '.join(sorted(new[letter] for letter in r[2].split()))}: {r[3]}" for r in rest]
+    return "\n".join([head, *moved, *reports, cue])

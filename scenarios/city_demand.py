@@ -69,6 +69,11 @@ class Hour:
     seed: int
     zones: list[Zone] = field(repr=False)
 
+    @property
+    def begin_s(self) -> float:
+        """When it begins, seconds after midnight."""
+        return self.hour * 3600.0
+
     @staticmethod
     def draw(rng: np.random.Generator, town: Plan) -> Hour:
         """Draw the hour, the districts and the mix of vehicles."""
@@ -140,7 +145,7 @@ def matrix(hour: Hour) -> NDArray[np.float64]:
     )
     places = np.array([zone.position_m for zone in zones])
     apart_m = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
-    near = np.exp(-apart_m / 2000) * (apart_m > 250)
+    near = np.exp(-apart_m / 1500) * (apart_m > 250)
     beyond = 0.5  # of the people on the road, how many live or work outside
     work = _joined((1 - beyond) * homes + beyond * outside, (1 - beyond) * jobs + beyond * outside, near)
     errands = _joined(0.7 * homes + 0.3 * shops, 0.3 * homes + 0.5 * shops + 0.2 * outside, near)

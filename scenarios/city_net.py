@@ -19,7 +19,7 @@ class SignalStyle:
 
     cycle_s: int
     yellow_s: int
-    layout: str  # opposites: both directions of a street together; incoming: one approach after the other
+    split_share: float  # of the signals, where one approach after the other has green
     left_green_s: int  # 0: left turns only filter through gaps
     protected_only: bool  # left turns never filter
     offsets: str  # none, random, or a wave along the arterials
@@ -30,15 +30,13 @@ class SignalStyle:
     def draw(rng: np.random.Generator) -> SignalStyle:
         """Draw a style."""
         left = rng.choice(["filter", "both", "both", "both", "protected"])
-        layout = rng.choice(["opposites", "opposites", "opposites", "incoming"])
-        shortest_s = 80 if left == "protected" or layout == "incoming" else 60
         return SignalStyle(
-            cycle_s=int(rng.integers(shortest_s // 5, 110 // 5 + 1)) * 5,
+            cycle_s=int(rng.choice([60, 60, 65, 70, 70, 75, 80, 85, 90, 100, 110])),
             yellow_s=int(rng.choice([3, 3, 4])),
-            layout=str(layout),
+            split_share=float(rng.choice([0.0, 0.0, 0.1, 0.2, 0.4])),
             left_green_s=0 if left == "filter" else int(rng.integers(6, 11)),
             protected_only=left == "protected",
-            offsets=str(rng.choice(["none", "random", "wave"])),
+            offsets=str(rng.choice(["none", "random", "wave", "wave"])),
             pocket_m=float(rng.integers(40, 76)),
             local_pocket_share=float(rng.choice([0.3, 0.6, 0.9])),
         )
@@ -56,7 +54,7 @@ def build(town: Plan, style: SignalStyle, rng: np.random.Generator, folder: Path
             edges.append(_edge(town, section, forward, style, rng))
     nodes = ElementTree.Element("nodes")
     for node in town.nodes.values():
-        nodes.append(ElementTree.Element("node", _node_attributes(node)))
+        nodes.append(ElementTree.Element("node", _node_attributes(node, style, rng)))
     connections = ElementTree.Element("connections")
     for node in town.nodes.values():
         connections.extend(_median(town, node))
@@ -77,14 +75,15 @@ def _options(folder: Path, net: Path, style: SignalStyle) -> list[object]:
     options += ["-x", folder / "city.con.xml", "-o", net, "--xml-validation", "never", "--no-warnings"]
     options += ["--no-turnarounds.fringe", "--no-turnarounds.except-deadend", "--offset.disable-normalization"]
     options += ["--tls.default-type", "static", "--tls.cycle.time", style.cycle_s, "--tls.yellow.time", style.yellow_s]
-    options += ["--tls.left-green.time", style.left_green_s, "--tls.layout", style.layout]
+    options += ["--tls.left-green.time", style.left_green_s]
     return options
 
 
-def _node_attributes(node: Node) -> dict[str, str]:
+def _node_attributes(node: Node, style: SignalStyle, rng: np.random.Generator) -> dict[str, str]:
     attributes = {"id": node.id, "x": f"{node.position_m[0]}", "y": f"{node.position_m[1]}"}
     if node.signal:
         attributes |= {"type": "traffic_light", "tl": node.id}
+        attributes["tlLayout"] = "incoming" if rng.random() < style.split_share else "opposites"
     else:
         attributes["type"] = "priority"  # right before left deadlocks when all four wait for each other
     if node.gate:

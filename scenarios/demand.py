@@ -125,6 +125,7 @@ def _is_rewritten(scenario: Scenario) -> bool:
 
 
 def _build(scenario: Scenario, seed: int, draft: Path) -> None:
+    roads = _Roads(scenario.net_file)
     elements = list(_elements(scenario.route_files))
     files = scenario.route_files
     prepared = draft / "traffic.rou.xml"
@@ -141,7 +142,7 @@ def _build(scenario: Scenario, seed: int, draft: Path) -> None:
     routed = draft / "routed.xml"
     _route(scenario, files, routed, seed)
     wanted = {element.get("id", "") for element in _elements(files) if element.tag in ("vehicle", "trip")}
-    ids, depart_s, free_flow_s = _free_flow(scenario.net_file, routed)
+    ids, depart_s, free_flow_s = _free_flow(roads, routed)
     routed.unlink()
     np.savez(
         draft / "schedule.npz",
@@ -196,12 +197,16 @@ def write_routes(elements: list[ElementTree.Element], file: Path) -> None:
 
 def _route(scenario: Scenario, files: Sequence[Path], output: Path, seed: int) -> None:
     """Expand flows and find routes for trips with duarouter; given routes stay as they are."""
-    options = ["--ignore-errors", "--skip-new-routes", "--unsorted-input", "--no-step-log", "--no-warnings"]
+    options = ["--ignore-errors", "--skip-new-routes", "--unsorted-input", "--no-step-log"]
     options += ["--xml-validation", "never", "--alternatives-output", "NUL", "--seed", str(seed % 2**31)]
     if scenario.additional_files:
         options += ["--additional-files", ",".join(map(str, scenario.additional_files))]
     arguments = ["-n", scenario.net_file, "-r", ",".join(map(str, files)), "-o", output, *options]
-    run_tool("duarouter", arguments, f"Scenario {scenario.name}: routing {_names(scenario.route_files)}")
+    said = run_tool("duarouter", arguments, f"Scenario {scenario.name}: routing {_names(scenario.route_files)}")
+    for line in said.splitlines():
+        if "is not known" in line:  # duarouter goes on without it, but SUMO would stop
+            what = line.removeprefix("Warning: ").strip()
+            raise ScenarioError(f"Scenario {scenario.name}: {_names(scenario.route_files)}: {what}")
     strip_comments(output)
 
 
@@ -266,8 +271,7 @@ def _flow_departures(flow: ElementTree.Element) -> list[float]:
 # --- free flow -----------------------------------------------------------------------------------------------------
 
 
-def _free_flow(net_file: Path, routed: Path) -> tuple[list[str], list[float], list[float]]:
-    roads = _Roads(net_file)
+def _free_flow(roads: _Roads, routed: Path) -> tuple[list[str], list[float], list[float]]:
     types: dict[str, tuple[float, float]] = {}
     rows: list[tuple[float, str, float]] = []
     for element in _elements([routed]):

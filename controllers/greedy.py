@@ -52,10 +52,10 @@ class Greedy(_LaneGreedy):
         detection_m: 50, 100 or 200, the bounds of the observation's zones.
         switch_margin_veh: vehicles by which another phase must lead before the current one ends; by default 1.5 for
             each second that the intergreen exceeds 3 s.
-
-    The defaults were tuned on training networks only (cologne1 and four generated cities, with 3, 4 and 5 s of yellow):
-    100 m is as good as 50 m or better, and the best margin grows with the intergreen, about 0, 1 and 3 vehicles.
         protected_only: count only movements that need not give way, as RESCO's phase pairs do.
+
+    The defaults were tuned on training networks only (cologne1 and generated cities, with 3, 4 and 5 s of yellow):
+    100 m is as good as 50 m or better, and the best margin grows with the intergreen, about 0, 1 and 3 vehicles.
     """
 
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from scenarios.spec import Scenario
 from sim.command import SessionOptions
 from sim.detectors import Detectors
 from sim.events import Events
-from sim.network import Network
+from sim.network import YELLOW, Network
 from sim.observation import Observation
-from sim.signals import Auditor, Decision, Program, SignalMachine
+from sim.signals import Auditor, Decision, Program, SignalMachine, intergreen
 from sim.timings import Timings
 
 LIBSUMO_TYPES = {"static": 0, "actuated": 3, "delay_based": 5}
@@ -47,6 +48,7 @@ class Simulation:
         self.signal_delay_veh_s = np.zeros(len(network.signals))
         self.measures_delay = options.delays
         self._shown: dict[str, str] = {}
+        self._joining: dict[str, _Joining] = {}
         self._called: NDArray[np.bool_] | None = None
         self._audit_s = scenario.begin_s  # no installed program changes its lights before this
         self._minute_s = scenario.begin_s + 60 if options.observing else math.inf
@@ -84,8 +86,10 @@ class Simulation:
         target_s = self.time_s + 1
         if self.events is not None:
             self.events.step(self.conn, self.time_s)
-        elif not self.machines and not self.measures_delay:
+        elif not self.machines and not self._joining and not self.measures_delay:
             target_s = max(target_s, min(until_s, self._audit_s, self._minute_s))
+        if self._joining:
+            self._join()
         for signal_id, machine in self.machines.items():
             state = machine.tick()
             if state != self._shown.get(signal_id):
@@ -125,30 +129,64 @@ class Simulation:
             age_s = shown_s if self.time_s > self.scenario.begin_s else self.timings.min_green_s
             machine = SignalMachine(auditor.signal, self.timings, state, age_s)
             self.machines[signal_id] = machine
+            self._joining.pop(signal_id, None)
             self._call(machine)
         return machine
 
     def _install(self, signal_id: str, program: Program) -> None:
+        self.machines.pop(signal_id, None)
+        if self.time_s <= self.scenario.begin_s:  # no vehicle has seen a light yet, so this is no change
+            self._set_program(signal_id, program, _position(program, self.time_s)[0])
+            self.auditors[signal_id] = Auditor(self.auditors[signal_id].signal, self.timings)
+        else:
+            self._joining[signal_id] = self._way_into(signal_id, program)
+        self._audit_s = self.time_s
+
+    def _way_into(self, signal_id: str, program: Program) -> _Joining:
+        """The states, one a second, from the lights shown now to the row that the program will have reached."""
+        signal, auditor = self.auditors[signal_id].signal, self.auditors[signal_id]
+        now = self.conn.trafficlight.getRedYellowGreenState(signal_id)
+        yellow_s = signal.yellow_s if self.timings.yellow_s is None else self.timings.yellow_s
+        shown_s = int(self.time_s - auditor.since_s)
+        wait_s = 0 if set(now) & YELLOW else max(0, self.timings.min_green_s - shown_s)
+        there_s = self.time_s + wait_s + yellow_s + self.timings.all_red_s
+        row = _position(program, there_s)[0]
+        for ahead in range(len(program.rows)):  # the first green that still lasts its minimum then
+            candidate = (row + ahead) % len(program.rows)
+            long_enough = _rest_s(program, candidate, there_s) >= self.timings.min_green_s
+            if long_enough and not set(program.rows[candidate].state) & YELLOW:
+                row = candidate
+                break
+        change = intergreen(now, program.rows[row].state, yellow_s, self.timings.all_red_s)
+        return _Joining(program, row, [now] * wait_s + change)
+
+    def _join(self) -> None:
+        """Bring the signals that wait for their program one second nearer to it."""
+        for signal_id, joining in list(self._joining.items()):
+            if joining.states:
+                self.conn.trafficlight.setRedYellowGreenState(signal_id, joining.states.pop(0))
+            else:
+                self._set_program(signal_id, joining.program, joining.row)
+                del self._joining[signal_id]
+        self._audit_s = self.time_s
+
+    def _set_program(self, signal_id: str, program: Program, row: int) -> None:
+        """Hand a program to SUMO in one of its rows, which lasts until the program's own clock ends it."""
         light = self.conn.trafficlight
         phases = [
             light.Phase(
-                row.duration_s,
-                row.state,
-                row.duration_s if row.min_s is None else row.min_s,
-                row.duration_s if row.max_s is None else row.max_s,
+                step.duration_s,
+                step.state,
+                step.duration_s if step.min_s is None else step.min_s,
+                step.duration_s if step.max_s is None else step.max_s,
             )
-            for row in program.rows
+            for step in program.rows
         ]
-        row, rest_s = _entry(program, self.time_s)
         logic = light.Logic("greenloop", LIBSUMO_TYPES[program.type], row, phases)
         logic.subParameter = dict(program.params)  # libsumo drops what its constructor is given
         light.setProgramLogic(signal_id, logic)  # SUMO ignores an offset here, and starts the row anew
         light.setProgram(signal_id, "greenloop")
-        light.setPhaseDuration(signal_id, rest_s)
-        self.machines.pop(signal_id, None)
-        if self.time_s <= self.scenario.begin_s:  # no vehicle has seen a light yet, so this is no change
-            self.auditors[signal_id] = Auditor(self.auditors[signal_id].signal, self.timings)
-        self._audit_s = self.time_s
+        light.setPhaseDuration(signal_id, _rest_s(program, row, self.time_s))
 
     def observe(self) -> Observation:
         """Read everything that a controller may see now."""
@@ -235,17 +273,36 @@ class Simulation:
         }
 
 
-def _entry(program: Program, time_s: float) -> tuple[int, float]:
-    """Where a program is at a time, as SUMO counts offsets: the row, and the seconds that are left of it.
+@dataclass
+class _Joining:
+    """A program on its way: the states to show before it starts in ``row``."""
+
+    program: Program
+    row: int
+    states: list[str]
+
+
+def _position(program: Program, time_s: float) -> tuple[int, float]:
+    """The row that a program is in at ``time_s``, as its offset asks, and the seconds that are left of it.
 
     Programs that follow the traffic have no place in time; they begin with their first row's shortest green.
     """
     first = program.rows[0]
     if program.type != "static":
         return 0, first.duration_s if first.min_s is None else first.min_s
-    position_s = (time_s - program.offset_s) % sum(row.duration_s for row in program.rows)
+    cycle_s = sum(row.duration_s for row in program.rows)
+    into_s = (time_s - program.offset_s) % cycle_s
     for index, row in enumerate(program.rows):
-        if position_s < row.duration_s:
-            return index, row.duration_s - position_s
-        position_s -= row.duration_s
-    return 0, first.duration_s
+        if into_s < row.duration_s:
+            return index, row.duration_s - into_s
+        into_s -= row.duration_s
+    return 0, first.duration_s  # only by rounding
+
+
+def _rest_s(program: Program, row: int, time_s: float) -> float:
+    """Seconds from ``time_s`` to the end of ``row``, in the present cycle or, if it has passed, in the next."""
+    now, rest_s = _position(program, time_s)
+    while now != row:
+        now = (now + 1) % len(program.rows)
+        rest_s += program.rows[now].duration_s
+    return rest_s

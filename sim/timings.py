@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 class Timings:
     """Signal timings.
 
-    ``yellow_s`` None means: as the network's own program of each signal has it. ``own_programs``: fixed-time programs of
-    the network keep their own clearance, whatever the others pay.
+    ``yellow_s`` None means: as the network's own program of each signal has it. ``own_programs``: fixed time
+    keeps the network's own clearance, whatever the others pay.
     """
 
     name: str

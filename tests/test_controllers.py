@@ -86,7 +86,12 @@ def test_retimed_takes_a_longer_clearance_from_the_greens() -> None:
 def test_retimed_gives_a_shorter_clearance_back() -> None:
     movements = [Movement(0, 0, 0, "s"), Movement(1, 1, 1, "s")]
     signal = make_signal("J", 0, movements, [("Gr", 20.0), ("yr", 5.0), ("rG", 20.0), ("ry", 5.0)], yellow_s=5)
-    assert rows(retimed(signal, RESCO)) == [("Gr", 22), ("yr", 3), ("rG", 22), ("ry", 3)]
+    assert rows(retimed(signal, Timings("short", yellow_s=3))) == [("Gr", 22), ("yr", 3), ("rG", 22), ("ry", 3)]
+
+
+def test_resco_s_fixed_time_is_the_network_s_own_program() -> None:
+    signal = crossing().signals[0]
+    assert rows(retimed(signal, RESCO)) == [(step.state, step.duration_s) for step in signal.program]
 
 
 def test_retimed_lets_the_cycle_grow_where_the_greens_are_short() -> None:

@@ -8,6 +8,8 @@ import signal as signals
 import subprocess
 import sys
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,13 +17,14 @@ import numpy as np
 import pytest
 
 from controllers.greedy import Greedy
+from controllers.programs import retimed
 from scenarios import registry
 from scenarios.resco import RESCO
 from scenarios.spec import Crash, DetectorOutage, RoadClosure, Scenario
 from sim.command import OutputFiles
 from sim.session import Outcome, Session, SessionError, SessionOptions
 from sim.signals import Decision, DecisionError, Program, ProgramRow
-from sim.timings import NATIVE
+from sim.timings import CLEARANCE, NATIVE, Timings
 
 
 def scenario(name: str = "cologne1", minutes: float = 10, **changes: object) -> Scenario:
@@ -342,3 +345,22 @@ def test_close_leaves_no_process_and_no_folder() -> None:
     while Path(f"/proc/{process.pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not Path(f"/proc/{process.pid}").exists()
+
+
+@pytest.mark.parametrize("timings", [NATIVE, CLEARANCE], ids=lambda t: t.name)
+def test_a_program_installed_in_mid_run_is_joined_through_a_whole_intergreen(timings: Timings) -> None:
+    """Whatever the signal shows then: no green is cut short, none ends without its yellow."""
+    for after_s in (60, 85, 110):  # at different points of the native cycles
+        with Session(scenario("cologne3", minutes=7), seed=1, timings=timings) as session:
+            session.start()
+            session.advance(seconds=after_s)
+            programs = {s.id: Decision(program=retimed(s, timings)) for s in session.network.signals}
+            shifted = {
+                k: replace(d, program=replace(d.program, offset_s=33.0)) for k, d in programs.items() if d.program
+            }
+            session.step(shifted)
+            while not session.done:
+                session.step({})
+            outcome = session.finish()
+        assert outcome.switches > 20
+        assert not +Counter(outcome.audit)

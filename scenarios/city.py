@@ -27,11 +27,12 @@ WARMUP_S, HORIZON_S = 300.0, 3600.0
 _PORTIONS = 4
 #: Mean degree of saturation on the busiest roads when a city is full; less where nothing is tried.
 _FULL, _FULL_UNTRIED = 0.9, 0.5
-#: Shares of the traffic to try until it flows; below the second number it may be slow, but must not jam.
-_SHARES, _EASED = (1.0, 0.85, 0.72, 0.6, 0.5, 0.4), 0.75
-#: A trip of more than this is late; a mean delay above both of these, the second in free-flow times, is slow.
-_LATE_S, _TOLERABLE_S, _TOLERABLE_SHARE = 900.0, 80.0, 0.75
-_LARGE, _HUGE = 20, 100  # signals; cities above are tried for half an hour only, or not at all
+_HUGE = 100  # signals; the traffic of larger cities is not tried, as that would take minutes
+#: A trial's length, and what a trip of it must keep to: longer ones are late, and a mean delay above both of the last
+#: two, the second in free-flow times, is slow.
+_TRIAL_S, _LATE_S, _TOLERABLE_S, _TOLERABLE_SHARE = 2400.0, 900.0, 80.0, 0.75
+#: What is left of the traffic after a jam, or when it is slow; and after how much of that to give up.
+_JAM_STEP, _SLOW_STEP, _LEAST_SHARE = 0.85, 0.75, 0.35
 
 
 def tags(seed: int) -> tuple[str, ...]:
@@ -75,21 +76,29 @@ def _build(seed: int, signals: int, folder: Path) -> None:
     net = city_net.build(town, signal_style, rng, folder)
     programs = city_programs.Programs(net, town, signal_style, rng)
     hour = city_demand.Hour.draw(rng, town)
-    target = (_FULL if signals <= _HUGE else _FULL_UNTRIED) * float(
-        np.clip(hour.level * rng.uniform(0.8, 1.0), 0.6, 0.95)
-    )
+    level = float(np.clip(hour.level * rng.uniform(0.8, 1.0), 0.6, 0.95))
+    target = level * (_FULL if signals <= _HUGE else _FULL_UNTRIED)
     traffic = _Traffic(programs, hour, rng, folder)
     elements = traffic.fitted(target)
     programs.write()
     routes = folder / "city.rou.xml"
-    for share in (
-        _SHARES if signals <= _HUGE else (1.0,)
-    ):  # what no formula foresees, such as a queue that blocks another, is found by trying
-        write_routes(_thinned(elements, share), routes)
-        jammed, slow = _trial(net, routes, hour, signals)
-        if not jammed and (not slow or share <= _EASED):
-            break
+    write_routes(elements, routes)
+    if signals <= _HUGE:
+        _ease(elements, net, routes, hour)
     _scenario(seed, signals, town, hour, net, routes).to_yaml(folder / "city.yaml")
+
+
+def _ease(elements: list[ElementTree.Element], net: Path, routes: Path, hour: city_demand.Hour) -> None:
+    """Take vehicles out until the traffic flows: what no formula foresees, such as one queue that blocks another."""
+    share = 1.0
+    while share > _LEAST_SHARE:
+        jammed, slow = _trial(net, routes, hour)
+        if not jammed and not slow:
+            return
+        share *= _JAM_STEP if jammed else _SLOW_STEP
+        write_routes(_thinned(elements, share), routes)
+        if not jammed:
+            return
 
 
 def _thinned(elements: list[ElementTree.Element], share: float) -> list[ElementTree.Element]:
@@ -98,10 +107,10 @@ def _thinned(elements: list[ElementTree.Element], share: float) -> list[ElementT
     return [element for element, lot in zip(elements, lots, strict=True) if element.tag != "vehicle" or lot < share]
 
 
-def _trial(net: Path, routes: Path, hour: city_demand.Hour, signals: int) -> tuple[bool, bool]:
+def _trial(net: Path, routes: Path, hour: city_demand.Hour) -> tuple[bool, bool]:
     """Whether the traffic jams under the native programs, and whether it is slower than towns are used to."""
     trips = routes.with_name("trips.xml")
-    end_s = hour.begin_s + WARMUP_S + (HORIZON_S if signals <= _LARGE else HORIZON_S / 2)
+    end_s = hour.begin_s + _TRIAL_S
     outputs = ["--tripinfo-output", trips, "--tripinfo-output.write-unfinished", "--tripinfo-output.write-undeparted"]
     options = ["--time-to-teleport", "-1", "--no-step-log", "--no-warnings", "--xml-validation", "never"]
     arguments = ["-n", net, "-r", routes, "-b", hour.begin_s, "-e", end_s, *outputs, *options]
@@ -138,7 +147,7 @@ class _Traffic:
             keep = target / self._busiest(vehicles)
             if keep <= 1 and portions > 1:
                 break
-            trips = math.ceil(trips * min(keep * 1.3, 20))
+            trips = math.ceil(trips * min(keep * 1.45, 20))
         lots = self.rng.random(len(vehicles))
         kept = {id(vehicle) for vehicle, lot in zip(vehicles, lots, strict=True) if lot < keep}
         return [_tidy(element) for element in elements if element.tag != "vehicle" or id(element) in kept]

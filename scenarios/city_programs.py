@@ -97,7 +97,7 @@ class Programs:
         found: Degrees = defaultdict(float)
         for program in self.programs.values():
             for group in _lane_groups(program.links):
-                flow = sum(flows.get(movement, 0.0) for movement in {link.movement for link in group})
+                flow = sum(flows.get(movement, 0.0) for movement in dict.fromkeys(link.movement for link in group))
                 degree = flow / min(_capacity_veh_h(group, program, flows), self._storage_veh_h(group, program))
                 found[group[0].source] = max(found[group[0].source], degree)
         return {**found, **_giving_way(self.town, flows)}

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.spec import Scenario, ScenarioError
-from scenarios.tools import cache_root, cached, run_tool, strip_comments
+from scenarios.tools import cache_root, cached, run_tool, strip_comments, sumo_version
 
 VERSION = 1  # of what is cached: raise it whenever the same input gives another result
 #: A duplicate departs up to this far from its original even without jitter, or scaled traffic would come in pairs.
@@ -109,7 +109,9 @@ def read_departures(files: Sequence[Path]) -> list[float]:
 
 
 def _key(scenario: Scenario, seed: int) -> str:
-    digest = hashlib.sha256(f"{VERSION}|{scenario.begin_s}|{scenario.end_s}|{scenario.demand!r}".encode())
+    digest = hashlib.sha256(
+        f"{VERSION}|{sumo_version()}|{scenario.begin_s}|{scenario.end_s}|{scenario.demand!r}".encode()
+    )
     seeded = _is_rewritten(scenario)
     scenario.check_files()
     for file in scenario.files:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,6 +30,14 @@ def sumo_home() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ScenarioError("SUMO is not installed in this environment; run 'pip install eclipse-sumo'.")
     return Path(spec.submodule_search_locations[0])
+
+
+def sumo_version() -> str:
+    """The version of the installed wheel: other versions may build and route differently."""
+    try:
+        return version("eclipse-sumo")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def run_tool(tool: str, arguments: Sequence[object], purpose: str) -> str:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenarios import demand, resco
+from scenarios import demand, resco, tools
 from scenarios.demand import Schedule, schedule
 from scenarios.spec import Scenario, ScenarioError
-from scenarios.tools import sumo_home
+from scenarios.tools import cached, sumo_home
 
 NODES = '<nodes><node id="a" x="0" y="0"/><node id="b" x="200" y="0"/><node id="c" x="500" y="0"/></nodes>'
 EDGES = (
@@ -258,3 +258,29 @@ def test_a_second_call_costs_next_to_nothing(tmp_path: Path) -> None:
     started = time.process_time()
     schedule(scenario, 2, tmp_path)  # the seed changes nothing here
     assert time.process_time() - started < 0.3
+
+
+def test_the_cache_is_filled_whole_or_not_at_all(tmp_path: Path) -> None:
+    def build(draft: Path) -> None:
+        (draft / "a").write_text("mine")
+        if (tmp_path / "race").exists():  # another process was faster
+            (tmp_path / "made").mkdir()
+            (tmp_path / "made" / "a").write_text("theirs")
+
+    def fail(draft: Path) -> None:
+        (draft / "a").write_text("half")
+        raise ScenarioError("no routes")
+
+    with pytest.raises(ScenarioError, match="no routes"):
+        cached(tmp_path / "made", fail)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "race").touch()
+    assert (cached(tmp_path / "made", build) / "a").read_text() == "theirs"
+    assert (cached(tmp_path / "made", fail) / "a").read_text() == "theirs"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["made", "race"]
+
+
+def test_a_tool_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tools, "find_spec", lambda name: None)
+    with pytest.raises(ScenarioError, match="SUMO is not installed"):
+        schedule(resco.load("cologne1"), 1, tmp_path)

@@ -129,7 +129,7 @@ class Detours:
     def _hears(self, vehicle: str, ahead: tuple[str, ...]) -> bool:
         turns = set(pairwise(ahead))
         return any(
-            _chance(f"{self.seed}/{barrier.incident}/{vehicle}") < barrier.share
+            chance(f"{self.seed}/{barrier.incident}/{vehicle}") < barrier.share
             for barrier in self.barriers.values()
             if turns & barrier.turns
         )
@@ -198,6 +198,6 @@ def _refusals() -> tuple[type[Exception], ...]:
     return tuple(module.TraCIException for module in modules if hasattr(module, "TraCIException"))
 
 
-def _chance(key: str) -> float:
+def chance(key: str) -> float:
     """A number in [0, 1) that depends on the key alone."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") / 2**64

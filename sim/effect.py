@@ -48,6 +48,7 @@ class Effect:
 
     def __init__(self, incident: ScheduledIncident, world: World) -> None:
         self.incident, self.world = incident, world
+        self.end_s = incident.end_s
 
     def plan(self, conn: Any) -> None:
         """Before the first second: what must be known of the undisturbed network."""

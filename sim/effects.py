@@ -11,7 +11,9 @@ from typing import Any
 from scenarios.incidents import ScheduledIncident
 from scenarios.spec import Crash, RoadClosure, Roadworks, ScenarioError
 from sim.barriers import ACCESS, RESCUE, road_barrier, works_barrier
+from sim.detours import chance
 from sim.effect import DEFAULT_TYPE, Effect, InsertedVehicle, World, copy_type, free_flow_route
+from sim.network import Road
 
 PROP, SURGE, EMERGENCY = "greenloop.prop", "greenloop.surge", "greenloop.emergency"
 
@@ -19,6 +21,8 @@ _PLAIN = "greenloop.plain"  # a default car without random speed, for free-flow 
 _CAR_M = 5.0
 _BRAKING_MPS2 = 4.5
 _SLACK_M = 40  # how far from the planned place a wreck may stand
+_RED_MPS = 5.56
+_ASIDE_S = 10.0
 _CLOSED_TRAVEL_S, _FOR_EVER_S = 1e6, 1e9
 
 
@@ -188,15 +192,30 @@ class DemandSurgeEffect(Effect):
 
 
 class EmergencyVehicleEffect(Effect):
-    """A vehicle with SUMO's blue light device drives the fastest free-flow route; closed roads are open to it."""
+    """An emergency vehicle drives the fastest free-flow route: past red lights and closed roads, and others make way.
+
+    SUMO's own blue light device does the same, but ends SUMO (1.28) with a memory fault on networks with very short
+    roads, such as ingolstadt21. As there, a driver within 25 m ahead reacts with a probability of 0.189 in each second,
+    and of 0.577 within 12.5 m.
+    """
 
     def __init__(self, incident: ScheduledIncident, world: World) -> None:
         super().__init__(incident, world)
+        self.end_s = math.inf  # the drive takes as long as it takes
         self._way: tuple[tuple[str, ...], float] = ((), 0.0)
+        self._departed = False
+        self._yielded: set[str] = set()
+
+    @property
+    def vehicle(self) -> str:
+        """Its id."""
+        return f"{EMERGENCY}.{self.incident.id}"
 
     def plan(self, conn: Any) -> None:  # noqa: D102
         copy_type(conn, EMERGENCY, RESCUE)
-        conn.vehicletype.setParameter(EMERGENCY, "has.bluelight.device", "true")
+        # It may pass a red light at any time, slowly, and gives way to those who have green.
+        conn.vehicletype.setParameter(EMERGENCY, "junctionModel.jmDriveAfterRedTime", "1000000")
+        conn.vehicletype.setParameter(EMERGENCY, "junctionModel.jmDriveRedSpeed", f"{_RED_MPS}")
         self._way = free_flow_route(conn, self.incident.edge, self.incident.to_edge, EMERGENCY, self.world.roads)
         if not self._way[0]:
             raise ScenarioError(
@@ -204,19 +223,43 @@ class EmergencyVehicleEffect(Effect):
             )
         conn.route.add(self.vehicle, self._way[0])
 
-    @property
-    def vehicle(self) -> str:
-        """Its id."""
-        return f"{EMERGENCY}.{self.incident.id}"
-
     def begin(self, conn: Any, time_s: float) -> float:  # noqa: D102
         conn.vehicle.add(self.vehicle, self.vehicle, EMERGENCY, departLane="best", departSpeed="max")
         edges, free_flow_s = self._way
         self.world.inserted[self.vehicle] = InsertedVehicle("emergency", time_s, free_flow_s, edges, self.incident.id)
-        return math.inf
+        return time_s + 1
+
+    def tick(self, conn: Any, time_s: float) -> float:
+        """Make the drivers ahead on the same lane give way."""
+        if self.vehicle in conn.vehicle.getIDList():
+            self._departed = True
+            road = self.world.roads.get(conn.vehicle.getRoadID(self.vehicle))
+            if road is not None and len(road.car_lanes) > 1:
+                self._part(conn, road, time_s)
+        elif self._departed:
+            return math.inf
+        return time_s + 1
+
+    def _part(self, conn: Any, road: Road, time_s: float) -> None:
+        lane, here_m = conn.vehicle.getLaneIndex(self.vehicle), conn.vehicle.getLanePosition(self.vehicle)
+        aside = next((index for index in (lane - 1, lane + 1) if index in road.car_lanes), None)
+        if aside is None:
+            return
+        for other in conn.lane.getLastStepVehicleIDs(f"{road.id}_{lane}"):
+            ahead_m = conn.vehicle.getLanePosition(other) - here_m
+            probability = 0.577 if ahead_m < 12.5 else 0.189 if ahead_m < 25 else 0.0
+            if ahead_m > 0 and other not in self._yielded and chance(f"{self.vehicle}/{other}/{time_s}") < probability:
+                self._yielded.add(other)
+                if not other.startswith((PROP, EMERGENCY)):
+                    conn.vehicle.changeLane(other, aside, _ASIDE_S)
 
     def truth(self) -> dict[str, Any]:  # noqa: D102
-        return {"vehicle": self.vehicle, "to_edge": self.incident.to_edge, "free_flow_s": self._way[1]}
+        return {
+            "vehicle": self.vehicle,
+            "to_edge": self.incident.to_edge,
+            "free_flow_s": self._way[1],
+            "yielded": sorted(self._yielded),
+        }
 
 
 EFFECTS: dict[str, type[Effect]] = {

@@ -78,7 +78,7 @@ class Events:
             self._planned = True
             for effect in self._effects:
                 effect.plan(conn)
-        for effect in [e for e in self._effects if e.incident.id in self._wake_s and e.incident.end_s <= time_s]:
+        for effect in [e for e in self._effects if e.incident.id in self._wake_s and e.end_s <= time_s]:
             del self._wake_s[effect.incident.id]
             effect.end(conn)
         while self._waiting and self._waiting[0].incident.start_s <= time_s:
@@ -94,7 +94,7 @@ class Events:
     def _next(self, time_s: float) -> float:
         if self._detours.active:
             return time_s + 1
-        ends_s = [effect.incident.end_s for effect in self._effects if effect.incident.id in self._wake_s]
+        ends_s = [effect.end_s for effect in self._effects if effect.incident.id in self._wake_s]
         starts_s = [effect.incident.start_s for effect in self._waiting[:1]]
         return min([*self._wake_s.values(), *ends_s, *starts_s], default=math.inf)
 

@@ -52,6 +52,11 @@ class Events:
         if time_s >= self._next_s:
             self._run(conn, time_s)
 
+    @property
+    def next_s(self) -> float:
+        """When ``step`` has something to do again, SUMO's clock, s; before that it need not be called."""
+        return self._next_s
+
     def finish(self, conn: Any) -> None:
         """End whatever is still under way."""
         for effect in self._effects:

@@ -33,6 +33,7 @@ from sim.barriers import LaneRules
 from sim.effects import EMERGENCY, PROP
 from sim.events import SUMO_OPTIONS, Events, InsertedVehicle
 from sim.network import Network
+from sim.session import Session
 
 # --- running SUMO with incidents -----------------------------------------------------------------------------------
 
@@ -336,12 +337,19 @@ def test_a_closed_road_that_is_a_destination_or_an_origin() -> None:
     assert (seen.stuck, seen.outside, seen.changed) == ([], 0, [])
 
 
-def test_a_driver_who_departs_as_the_road_opens_finds_the_way() -> None:
-    """While it was closed there was no route, so this driver stands on the first road with none, before all others."""
-    closed = "32038051#0"
-    seen = run(Job("cologne1", (RoadClosure(start_s=600, duration_s=900, edge=closed),), spots=((closed, 0.0),)))
-    assert _between(seen.entered_s[closed].values(), 605, 1500) == 0
-    assert _between(seen.entered_s[closed].values(), 1500, 3600) > 100
+@pytest.mark.parametrize(
+    ("scenario", "closed", "start_s", "end_s"),
+    [("cologne1", "32038051#0", 600, 1500), ("ingolstadt7", "124812857#0", 300, 1560)],
+    ids=["on the road", "waiting to depart"],
+)
+def test_drivers_without_a_way_have_one_when_the_road_opens(
+    scenario: str, closed: str, start_s: float, end_s: float
+) -> None:
+    """Nobody who was given no route while the road was closed stands there for ever, before all others."""
+    closure = RoadClosure(start_s=start_s, duration_s=end_s - start_s, edge=closed)
+    seen = run(Job(scenario, (closure,), spots=((closed, 0.0),), seconds=2600))
+    assert _between(seen.entered_s[closed].values(), start_s + 5, end_s) == 0
+    assert _between(seen.entered_s[closed].values(), end_s, 2600) > 50
     assert (seen.stuck, seen.changed) == ([], [])
 
 
@@ -415,6 +423,21 @@ def test_a_blue_light_survives_very_short_roads() -> None:
     ride = EmergencyVehicle(start_s=1320, duration_s=300, from_edge="32395288#2", to_edge="201201950#2")
     seen = run(Job("ingolstadt21", (ride,), seconds=1750))
     assert seen.trips["greenloop.emergency.emergency_vehicle-1"]["arrival"] != "-1.00"
+
+
+def test_a_session_reports_incidents_and_survives_a_closed_destination() -> None:
+    incidents = (RoadClosure(start_s=120, duration_s=240, edge="28675510#7"),)
+    scenario = resco.load("cologne8").with_(incidents=incidents, end_s=25200 + 700)
+    with Session(scenario, 1) as session:
+        observation = session.start()
+        assert observation.reports == ()
+        while not session.done:
+            observation = session.step({})
+        outcome = session.finish()
+    assert [report.cleared for report in observation.reports] == [False, True]
+    (truth,) = outcome.incidents
+    assert truth["ended_early"]
+    assert [report["text"] for report in truth["reports"]] == [report.text for report in observation.reports]
 
 
 # --- without SUMO --------------------------------------------------------------------------------------------------

@@ -30,6 +30,9 @@ class HoldingGreedy(Greedy):
     roads of quiet junctions; a factor does neither.
     """
 
+    def __init__(self) -> None:
+        super().__init__(switch_margin_veh=0.0)
+
     def reset(self, network: Network, seed: int) -> None:
         """Note what a change costs at each signal."""
         super().reset(network, seed)

@@ -44,11 +44,12 @@ def collect(
       greenloop collect --scenarios cologne1,city-4-7 --episodes 20 --out more
     """
     from benchmarks import collect as collecting
+    from benchmarks import episodes as drawing
 
     named = scenarios not in ("train", "validation")
-    settings = collecting.Settings(minutes, per_episode, draw_seed=draw_seed)
+    settings = drawing.Settings(minutes, per_episode, draw_seed=draw_seed)
     names = tuple(name.strip() for name in scenarios.split(",")) if named else ()
-    planned = collecting.plan(split if named else scenarios, episodes, settings, names)
+    planned = drawing.plan(split if named else scenarios, episodes, settings, names)
     manifest = collecting.collect(planned, out, workers or _cores(), _tell)
     counts = {name: dict(found) for name, found in manifest["counts"].items()}
     if as_json:
@@ -100,8 +101,9 @@ def train(
     """
     from benchmarks.learning_curve import draw
     from llm import finetune
+    from llm.trainer import Training
 
-    training = finetune.Training(
+    training = Training(
         model=model,
         layers=layers or None,
         method=method,

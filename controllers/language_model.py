@@ -13,7 +13,7 @@ import numpy as np
 
 from controllers.base import Controller, ControllerError
 from controllers.registry import make
-from llm import adapters
+from llm import cards
 from llm.backbone import DEFAULT, BackboneError, load
 from llm.prompt import PROMPT_VERSION, PromptError, phase_letters, signal_prompt
 from llm.scorer import PhaseScorer
@@ -166,7 +166,7 @@ class UntunedLanguageModel(LanguageModel):
 
 def _adapter_folder(model: str, adapter: str | Path | None, layers: int | None) -> Path | None:
     if adapter == AUTO:  # the shipped one is for its own layers only
-        return adapters.shipped() if model == DEFAULT and layers is None else None
+        return cards.shipped() if model == DEFAULT and layers is None else None
     return None if adapter in (None, "none") else Path(str(adapter)).expanduser()
 
 

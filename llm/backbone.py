@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llm import adapters
+from llm import cards
 from llm.default_model import GGUF_SHA256, BackboneError, fetch, file_sha256, is_cached, quiet_transformers
 
 __all__ = ["DEFAULT", "Backbone", "BackboneError", "fetch", "is_cached", "keep_first_layers", "load"]
@@ -100,10 +100,10 @@ def load(
 
 def _fitting_layers(adapter: Path, model: str, folder: Path, layers: int | None) -> int | None:
     """The layers that an adapter's card names, once model and prompts are sure to be those that it was made for."""
-    card = adapters.read_card(adapter)
+    card = cards.read_card(adapter)
     if card is None:
         return layers
-    adapters.check_card(adapter, card, model, model_sha256(model, folder))
+    cards.check_card(adapter, card, model, model_sha256(model, folder))
     if layers is not None and layers != card.layers:
         raise BackboneError(
             f"Adapter {adapter} was trained on the first {card.layers} layers, not {layers}; leave the option 'layers' "

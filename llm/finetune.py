@@ -9,168 +9,34 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, TrainingArguments
 
-from llm import adapters, dataset
+from llm import cards, dataset
 from llm.backbone import Backbone, load
-from llm.dataset import Record, reordered, soft_targets
+from llm.dataset import Record
 from llm.scorer import PhaseScorer, letter_ids
+from llm.trainer import (
+    METHODS,
+    AdaLoraCallback,
+    Collator,
+    EpochCallback,
+    PhaseDataset,
+    PhaseTrainer,
+    Training,
+    regret_metrics,
+)
 
-METHODS = ("lora", "adalora", "ia3", "prefix", "full")
 SETTINGS_FILE = "training.json"
-_FAR = -1e9
 
 
 class TrainingError(RuntimeError):
     """A training that cannot run; the message is one sentence that says what to do."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """What makes one adapter out of one folder of records.
-
-    Attributes:
-        model: as ``llm.backbone.load`` takes it.
-        layers: the first so many decoder layers; None for all.
-        method: one of ``METHODS``.
-        rank: of LoRA and AdaLoRA; number of virtual tokens of prefix tuning.
-        horizon_s: which of the recorded costs to learn.
-        temperature_veh_s: cost that makes a phase's share smaller by a factor of e.
-        epochs: at most; early stopping may end sooner.
-        learning_rate: highest, after a warm-up; it then falls as a cosine.
-        batch: records in a step.
-        evals_per_epoch: how often the validation regret is measured and a checkpoint written.
-        patience: measurements without a gain before it stops.
-        train_limit: use only so many training records (0: all), drawn evenly.
-        eval_limit: records of the measurements on the way (0: all); the last one takes all.
-        min_spread_veh_s: records whose phases cost the same within this teach nothing and are left out.
-        seed: of initialisation and order.
-    """
-
-    model: str = "default"
-    layers: int | None = 10
-    method: str = "lora"
-    rank: int = 16
-    horizon_s: float = 30.0
-    temperature_veh_s: float = 5.0
-    epochs: float = 2.0
-    learning_rate: float = 5e-4
-    batch: int = 32
-    evals_per_epoch: int = 4
-    patience: int = 4
-    train_limit: int = 0
-    eval_limit: int = 400
-    min_spread_veh_s: float = 1.0
-    seed: int = 0
-
-
-class PhaseDataset(Dataset[dict[str, Any]]):
-    """Records as token ids and costs; with ``reorder``, each epoch has the phases in another order."""
-
-    def __init__(self, records: Sequence[Record], tokenizer: Any, training: Training, reorder: bool) -> None:
-        self.records, self.tokenizer, self.training, self.reorder = list(records), tokenizer, training, reorder
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        record = self.records[index]
-        costs, prompt = record.cost(self.training.horizon_s), record.prompt
-        if self.reorder:
-            rng = np.random.default_rng([self.training.seed, self.epoch, index])
-            order = rng.permutation(record.phases).tolist()
-            costs, prompt = costs[order], reordered(prompt, order)
-        return {"input_ids": self.tokenizer(prompt)["input_ids"], "costs": costs}
-
-
-class _Collator:
-    """Pads on the right: attention is causal, so a prompt's last token never sees its padding."""
-
-    def __init__(self, pad: int, width: int, temperature_veh_s: float) -> None:
-        self.pad, self.width, self.temperature_veh_s = pad, width, temperature_veh_s
-
-    def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        longest = max(len(item["input_ids"]) for item in items)
-        ids = [item["input_ids"] + [self.pad] * (longest - len(item["input_ids"])) for item in items]
-        targets, costs = np.zeros((2, len(items), self.width), dtype=np.float32)
-        costs[:] = np.nan
-        for row, item in enumerate(items):
-            phases = len(item["costs"])
-            targets[row, :phases] = soft_targets(item["costs"], self.temperature_veh_s)
-            costs[row, :phases] = item["costs"] - item["costs"].min()
-        ends = [len(item["input_ids"]) - 1 for item in items]
-        return {
-            "input_ids": torch.tensor(ids),
-            "ends": torch.tensor(ends),
-            "targets": torch.from_numpy(targets),
-            "labels": torch.from_numpy(costs),
-        }
-
-
-class PhaseTrainer(Trainer):  # type: ignore[misc]
-    """The Trainer with the loss over the phase letters."""
-
-    def __init__(self, *arguments: Any, letters: list[int], rows_suffice: bool, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.letters, self.rows_suffice = letters, rows_suffice
-
-    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
-        """Cross-entropy of the letters' shares against the soft targets."""
-        logits = self.letter_logits(model, inputs)
-        loss = -(inputs["targets"] * torch.log_softmax(logits, -1)).sum(-1).mean()
-        return (loss, logits) if return_outputs else loss
-
-    def prediction_step(self, model: Any, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
-        """Loss, letters' logits and costs of a batch."""
-        inputs = self._prepare_inputs(inputs)
-        with torch.no_grad():
-            loss, logits = self.compute_loss(model, inputs, return_outputs=True)
-        return loss.detach(), logits.detach(), inputs["labels"]
-
-    def letter_logits(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """(batch, letters) logits at each prompt's last token; those of phases that do not exist are far below."""
-        ids, ends = inputs["input_ids"], inputs["ends"]
-        rows = torch.arange(len(ends), device=ends.device)
-        if self.rows_suffice:
-            network = model.get_base_model() if hasattr(model, "get_base_model") else model
-            hidden = network.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[rows, ends]
-            head = network.get_output_embeddings()
-            bias = None if head.bias is None else head.bias[self.letters]
-            logits = torch.nn.functional.linear(hidden, head.weight[self.letters], bias)
-        else:
-            mask = (torch.arange(ids.shape[1], device=ids.device)[None] <= ends[:, None]).long()
-            whole = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-            logits = whole[rows, ends + whole.shape[1] - ids.shape[1]][:, self.letters]
-        masked: torch.Tensor = logits.masked_fill(inputs["labels"].isnan(), _FAR)
-        return masked
-
-
-class _Epoch(TrainerCallback):  # type: ignore[misc]
-    """Tells the dataset which epoch it is, also after a resume."""
-
-    def __init__(self, data: PhaseDataset) -> None:
-        self.data = data
-
-    def on_epoch_begin(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
-        """Set the epoch."""
-        self.data.epoch = int(state.epoch or 0)
-
-
-class _AdaLora(TrainerCallback):  # type: ignore[misc]
-    """AdaLoRA moves its rank budget after each step."""
-
-    def on_optimizer_step(self, _: Any, state: Any, *__: Any, model: Any = None, **___: Any) -> None:
-        """Move the budget."""
-        model.base_model.update_and_allocate(state.global_step)
 
 
 def train(
@@ -196,8 +62,7 @@ def train(
     data = {split: dataset.read_split(records, split) for split in dataset.SPLITS}
     backbone = load(training.model, layers=training.layers, threads=threads, device=device)
     trainer = _trainer(training, backbone, _teaching(data["train"], training), data["validation"], out, quiet)
-    before = trainer.evaluate() if not _checkpoint(out) else _noted(out)
-    _note(out, before)
+    before = _noted(out) or _note(out, trainer.evaluate())
     try:
         trainer.train(resume_from_checkpoint=_checkpoint(out))
     except RuntimeError as error:
@@ -212,7 +77,7 @@ def train(
     if not math.isfinite(after["eval_loss"]):
         raise TrainingError("Training ended with a loss that is not finite; take a lower learning rate.")
     metrics = _metrics(training, data, before, after, trainer)
-    adapters.write_card(out / "adapter", _card(training, backbone, records, metrics))
+    cards.write_card(out / "adapter", _card(training, backbone, records, metrics))
     _save(trainer, training, out / "adapter", backbone)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     return metrics
@@ -273,15 +138,15 @@ def _trainer(
     model = _adapted(training, backbone, math.ceil(steps_per_epoch * training.epochs))
     shown = PhaseDataset(train, backbone.tokenizer, training, reorder=True)
     measured = PhaseDataset(_thinned(validation, training.eval_limit), backbone.tokenizer, training, reorder=False)
-    callbacks: list[Any] = [_Epoch(shown), EarlyStoppingCallback(training.patience)]
+    callbacks: list[Any] = [EpochCallback(shown), EarlyStoppingCallback(training.patience)]
     return PhaseTrainer(
         model=model,
         args=_arguments(training, steps_per_epoch, out, backbone.device, quiet),
-        data_collator=_Collator(backbone.tokenizer.pad_token_id or 0, width, training.temperature_veh_s),
+        data_collator=Collator(backbone.tokenizer.pad_token_id or 0, width, training.temperature_veh_s),
         train_dataset=shown,
         eval_dataset=measured,
         compute_metrics=regret_metrics,
-        callbacks=[*callbacks, _AdaLora()] if training.method == "adalora" else callbacks,
+        callbacks=[*callbacks, AdaLoraCallback()] if training.method == "adalora" else callbacks,
         letters=letters,
         rows_suffice=rows_suffice,
     )
@@ -305,7 +170,7 @@ def _arguments(training: Training, steps_per_epoch: int, out: Path, device: str,
         save_steps=every,
         logging_steps=max(1, every // 4),
         save_total_limit=2,
-        load_best_model_at_end=True,
+        load_best_model_at_end=training.method != "adalora",  # whose shapes change on the way
         metric_for_best_model="regret_veh_s",
         greater_is_better=False,
         remove_unused_columns=False,
@@ -354,14 +219,6 @@ def _adapted(training: Training, backbone: Backbone, steps: int) -> Any:
     return peft.get_peft_model(network, config)
 
 
-def regret_metrics(prediction: Any) -> dict[str, float]:
-    """Mean cost of the chosen phase above the cheapest (veh-s), and the share of decisions that are the cheapest."""
-    costs = np.asarray(prediction.label_ids)
-    chosen = np.asarray(prediction.predictions).argmax(axis=1)
-    found = costs[np.arange(len(chosen)), chosen]
-    return {"regret_veh_s": float(found.mean()), "cheapest_share": float((found <= 1e-9).mean())}
-
-
 def _checkpoint(out: Path) -> str | None:
     """The newest complete checkpoint; the state file is written last, so one that a kill cut short has none."""
     found = [path for path in (out / "checkpoints").glob("checkpoint-*") if _is_complete(path)]
@@ -375,8 +232,9 @@ def _is_complete(checkpoint: Path) -> bool:
         return False
 
 
-def _note(out: Path, before: dict[str, float]) -> None:
+def _note(out: Path, before: dict[str, float]) -> dict[str, float]:
     dataset.write_bytes(out / "before.json", json.dumps(before).encode())
+    return before
 
 
 def _noted(out: Path) -> dict[str, float]:
@@ -433,8 +291,8 @@ def phase_net_regret(data: dict[str, list[Record]], training: Training) -> float
     return min(regrets)
 
 
-def _card(training: Training, backbone: Backbone, records: Path, metrics: dict[str, Any]) -> adapters.Card:
-    return adapters.Card(
+def _card(training: Training, backbone: Backbone, records: Path, metrics: dict[str, Any]) -> cards.Card:
+    return cards.Card(
         base=backbone.name,
         base_sha256=backbone.model_sha256,
         layers=backbone.layers,

@@ -1,4 +1,4 @@
-"""Adapters that ship, and the cards that say what an adapter was made for.
+"""The cards that say what an adapter was made for, and the adapter that ships.
 
 Beside PEFT's two files an adapter folder has ``greenloop.json``, which loading reads (base, layers, prompt version),
 and ``CARD.md``, the same for people.
@@ -16,7 +16,7 @@ from llm.prompt import PROMPT_VERSION
 
 FILE, TEXT = "greenloop.json", "CARD.md"
 #: The adapter that the default model uses unless another is asked for, if it ships.
-SHIPPED = Path(__file__).resolve().parent / "default"
+SHIPPED = Path(__file__).resolve().parent / "adapters" / "default"
 LIMITS = (
     "Made for decisions every 5 s on networks like those in the records: right-hand traffic of motor vehicles. It has "
     "seen no pedestrians and no public transport priority. The signal state machine, and not this model, keeps the "

@@ -1,0 +1,150 @@
+"""The episodes that are run for records: scenario, demand, incidents and behaviour follow from an episode's number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llm import dataset
+from llm.dataset import FIRST_SEED, RecordError
+from scenarios import incidents, registry
+from scenarios.city import SPLITS as CITY_SEEDS
+from scenarios.spec import Demand, IncidentRates, Scenario, ScenarioError
+from sim.network import Network
+
+#: Sizes of generated cities, signals; small ones are cheap to branch and as varied in their junctions.
+SIZES = (1, 2, 3, 1, 4, 2, 5, 3, 4, 6)
+#: Generated cities of each split that are used; the next episodes use the same ones with other traffic.
+CITIES = {"train": 40, "validation": 10}
+COLOGNE_SHARE = 0.2
+BEHAVIOURS = (
+    "holding",
+    "holding",
+    "holding",
+    "greedy",
+    "greedy:detection_m=50",
+    "greedy:detection_m=200",
+    "greedy:switch_margin_veh=2",
+    "greedy:switch_margin_veh=4",
+    "longest_queue",
+)
+RANDOM_SHARES = (0.0, 0.0, 0.05, 0.15, 0.4)
+#: Incidents an hour in the half of the episodes that have some.
+RATES = IncidentRates(
+    crash_per_h=1.5,
+    roadworks_per_h=0.8,
+    road_closure_per_h=0.5,
+    demand_surge_per_h=0.8,
+    detector_outage_per_h=0.8,
+    emergency_vehicle_per_h=0.4,
+)
+SPLIT_NUMBERS = {"train": 0, "validation": 1}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the records of a folder have in common; other settings need another folder."""
+
+    minutes: float = 30.0
+    records_per_episode: int = 40
+    jitter_s: float = 60.0
+    draw_seed: int = 0
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One run to record; everything follows from split, number and settings."""
+
+    split: str
+    number: int
+    scenario: str
+    seed: int
+    timings: str
+    behaviour: str
+    random_share: float
+    follow_share: float  # of the labelled decisions, those where the cheapest phase is shown
+    demand_scale: float
+    incidents: bool
+    settings: Settings
+
+    @property
+    def file_name(self) -> str:
+        """Where its records go."""
+        return f"{self.split}/{self.number:05d}-{self.scenario}.jsonl.gz"
+
+
+def plan(split: str, episodes: int, settings: Settings, names: Sequence[str] = ()) -> list[Episode]:
+    """Draw the episodes of a split.
+
+    Args:
+        split: ``train`` or ``validation``.
+        episodes: how many; a larger number begins with the same ones.
+        settings: what they have in common.
+        names: only these scenarios, instead of the split's own mixture.
+
+    Raises:
+        RecordError: a scenario is held out or not of this split.
+    """
+    if split not in FIRST_SEED:
+        raise RecordError(f"Records have the splits {' and '.join(FIRST_SEED)}, not '{split}'.")
+    for name in dict.fromkeys(names):
+        dataset.check_split(registry.load(name), split, FIRST_SEED[split])
+    return [_draw(split, number, settings, tuple(names)) for number in range(episodes)]
+
+
+def _draw(split: str, number: int, settings: Settings, names: tuple[str, ...]) -> Episode:
+    rng = np.random.default_rng([settings.draw_seed, SPLIT_NUMBERS[split], number])
+    name = names[number % len(names)] if names else _any_scenario(split, rng)
+    return Episode(
+        split=split,
+        number=number,
+        scenario=name,
+        seed=FIRST_SEED[split] + number,
+        timings="native" if rng.random() < 0.8 else "clearance",
+        behaviour=str(rng.choice(BEHAVIOURS)),
+        random_share=float(rng.choice(RANDOM_SHARES)),
+        follow_share=float(rng.choice((0.0, 0.5, 1.0))),
+        demand_scale=round(float(rng.uniform(0.6, 1.4)), 2),
+        incidents=bool(rng.random() < 0.5),
+        settings=settings,
+    )
+
+
+def _any_scenario(split: str, rng: np.random.Generator) -> str:
+    if split == "train" and rng.random() < COLOGNE_SHARE:
+        return "cologne1"
+    seeds = CITY_SEEDS[split]
+    place = int(rng.integers(CITIES[split]))
+    return f"city-{SIZES[place % len(SIZES)]}-{seeds[place]}"
+
+
+def scenario_of(episode: Episode) -> Scenario:
+    """The scenario with the episode's demand, incidents and length.
+
+    Raises:
+        RecordError: it may not be recorded for this split.
+        ScenarioError: there is none of that name.
+    """
+    scenario = registry.load(episode.scenario)
+    dataset.check_split(scenario, episode.split, episode.seed)
+    end_s = scenario.begin_s + scenario.warmup_s + 60 * episode.settings.minutes
+    changed = scenario.with_(
+        end_s=min(scenario.end_s, end_s),
+        demand=Demand(scale=episode.demand_scale, departure_jitter_s=episode.settings.jitter_s),
+    )
+    return _with_incidents(changed, episode.seed) if episode.incidents else changed
+
+
+def _with_incidents(scenario: Scenario, seed: int) -> Scenario:
+    """The scenario with incidents of the types that its network has room for."""
+    roads = Network.read(scenario.net_file).roads
+    rates: dict[str, float] = {}
+    for name, rate in RATES.model_dump().items():
+        try:
+            incidents.schedule(scenario.with_(incident_rates=IncidentRates(**{name: rate})), roads, seed)
+        except ScenarioError:  # no two-lane road for roadworks, no way around a closure
+            continue
+        rates[name] = rate
+    return scenario.with_(incident_rates=IncidentRates(**rates))

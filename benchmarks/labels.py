@@ -1,0 +1,152 @@
+"""Labels: at random times of a run, what every phase of a due signal would cost, tried in forks of the simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from benchmarks.behaviour import Behaviour, HoldingGreedy, prepared
+from benchmarks.episodes import Episode, scenario_of
+from controllers.base import Controller, RunContext
+from controllers.greedy import Greedy, LongestQueue
+from llm import dataset
+from llm.dataset import Record
+from llm.facts import phase_facts
+from llm.prompt import intergreen_s, near_roads, reports_in_force, signal_prompt
+from scenarios import incidents
+from sim.network import Network, Signal
+from sim.observation import Observation
+from sim.session import Session
+from sim.signals import Decision
+from sim.timings import TIMINGS
+
+#: How far the branches of a label run, s; all are kept.
+HORIZONS_S = (15.0, 30.0, 60.0)
+#: Signals that are labelled at one time.
+SIGNALS_AT_ONCE = 2
+#: Share kept of the decisions where at most one phase has traffic, and of those with a report for other signals only.
+QUIET_WEIGHT, UNREPORTED_WEIGHT = 0.05, 0.5
+
+
+class Recorder:
+    """Drives one run and labels decisions at random times."""
+
+    def __init__(self, episode: Episode) -> None:
+        self.episode, self.timings = episode, TIMINGS[episode.timings]
+        self.scenario = scenario_of(episode)
+        self.network_sha256 = dataset.network_sha256(self.scenario.net_file)
+        self.rng = np.random.default_rng([episode.seed, 7])
+
+    def records(self) -> Iterator[Record]:
+        """Every record of the run."""
+        with Session(self.scenario, self.episode.seed, self.timings) as session:
+            observation = session.start()
+            self._prepare(session)
+            while not session.done:
+                decisions = dict(self.driver.act(observation))
+                if session.time_s + HORIZONS_S[-1] <= self.scenario.end_s and self.rng.random() < self.chance:
+                    for record in self._label(session, observation):
+                        yield record
+                        if self.rng.random() < self.episode.follow_share:
+                            decisions[record.signal] = int(record.cost(HORIZONS_S[1]).argmin())
+                observation = session.step(decisions)
+
+    def _prepare(self, session: Session) -> None:
+        seed, network = self.episode.seed, session.network
+        context = RunContext(self.scenario, seed, self.timings)
+        behaviour = Behaviour(self.episode.behaviour, self.episode.random_share)
+        self.driver: Controller = prepared(behaviour, network, seed, context)
+        self.base: Controller = prepared(HoldingGreedy(), network, seed, context)
+        classical = {"greedy": Greedy(), "longest_queue": LongestQueue()}
+        self.classical: dict[str, Controller] = {
+            name: prepared(controller, network, seed, context) for name, controller in classical.items()
+        }
+        self.classical["holding"] = self.base
+        self.chance = self._chance(network)
+        self.planned = incidents.schedule(self.scenario, network.roads, seed)
+
+    def _chance(self, network: Network) -> float:
+        """Of labelling at a decision time, so that about the wanted number comes out."""
+        at_once = min(SIGNALS_AT_ONCE, len(network.controllable))
+        times = (self.scenario.horizon_s - HORIZONS_S[-1]) / self.timings.decision_interval_s
+        return 1.3 * self.episode.settings.records_per_episode / at_once / max(times, 1.0)
+
+    def _label(self, session: Session, observation: Observation) -> list[Record]:
+        """Label some due signals: one is varied at a time, the others do what the base policy would."""
+        for report in observation.reports:
+            dataset.check_wording(report.text)
+        signals = self._choose(session, observation)
+        if not signals:
+            return []
+        choices = {name: _phases(controller.act(observation)) for name, controller in self.classical.items()}
+        usual = choices["holding"]
+        candidates, places = [usual], []
+        for signal in signals:
+            others = [phase for phase in range(len(signal.phases)) if phase != usual[signal.id]]
+            places.append({usual[signal.id]: 0} | {p: len(candidates) + i for i, p in enumerate(others)})
+            candidates += [{**usual, signal.id: phase} for phase in others]
+        result = session.branch(candidates, HORIZONS_S, self.base)
+        return [
+            self._record(session, observation, signal, [where[p] for p in sorted(where)], result, choices)
+            for signal, where in zip(signals, places, strict=True)
+        ]
+
+    def _choose(self, session: Session, observation: Observation) -> list[Signal]:
+        due = [signal for signal in session.network.controllable if observation.due[signal.index]]
+        due = [signal for signal in due if len(signal.phases) <= 26]
+        if not due:
+            return []
+        weights = np.array([self._weight(session, signal, observation) for signal in due])
+        kept = [signal for signal, weight in zip(due, weights, strict=True) if self.rng.random() < weight]
+        picked = self.rng.permutation(len(kept))[:SIGNALS_AT_ONCE]
+        return [kept[i] for i in sorted(picked)]
+
+    def _weight(self, session: Session, signal: Signal, observation: Observation) -> float:
+        """Chance to be labelled: low where at most one phase has traffic, high where a report is in force."""
+        busy = [float(np.nan_to_num(observation.zone_veh[list(phase.lanes)]).sum()) >= 0.5 for phase in signal.phases]
+        weight = 1.0 if sum(busy) >= 2 else QUIET_WEIGHT
+        if observation.reports and not reports_in_force(session.network, signal, observation):
+            weight *= UNREPORTED_WEIGHT
+        return weight
+
+    def _record(
+        self,
+        session: Session,
+        observation: Observation,
+        signal: Signal,
+        rows: list[int],
+        result: Any,
+        choices: dict[str, dict[str, int]],
+    ) -> Record:
+        network, now_s = session.network, observation.time_s
+        near = near_roads(network, signal)
+        around = [signal.index, *signal.neighbours]
+        return Record(
+            scenario=self.scenario.name,
+            network_sha256=self.network_sha256,
+            seed=self.episode.seed,
+            time_s=now_s,
+            signal=signal.id,
+            timings=self.timings.name,
+            change_s=intergreen_s(signal, self.timings),
+            prompt=signal_prompt(network, signal, observation, timings=self.timings),
+            phases=len(signal.phases),
+            current=int(observation.phase[signal.index]),
+            age_s=float(observation.phase_age_s[signal.index]),
+            horizons_s=list(HORIZONS_S),
+            costs_veh_s=np.round(result.network_delay_veh_s[rows], 3).tolist(),
+            local_veh_s=np.round(result.signal_delay_veh_s[rows][:, :, around].sum(axis=2), 3).tolist(),
+            facts=np.round(phase_facts(network, signal, observation, self.timings), 3).tolist(),
+            choices={name: phases[signal.id] for name, phases in choices.items()},
+            behaviour=f"{self.episode.behaviour},random={self.episode.random_share:g}",
+            demand_scale=self.episode.demand_scale,
+            incidents=sorted(i.type for i in self.planned if i.start_s <= now_s < i.end_s and i.edge in near),
+        )
+
+
+def _phases(decisions: Any) -> dict[str, int]:
+    return {
+        name: int((asked.phase or 0) if isinstance(asked, Decision) else asked) for name, asked in decisions.items()
+    }

@@ -1,0 +1,166 @@
+"""The Trainer that learns phases: records as token ids and soft targets, the loss over the phase letters' logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback
+
+from llm.dataset import Record, reordered, soft_targets
+
+METHODS = ("lora", "adalora", "ia3", "prefix", "full")
+_FAR = -1e9
+
+
+@dataclass(frozen=True)
+class Training:
+    """What makes one adapter out of one folder of records.
+
+    Attributes:
+        model: as ``llm.backbone.load`` takes it.
+        layers: the first so many decoder layers; None for all.
+        method: one of ``METHODS``.
+        rank: of LoRA and AdaLoRA; number of virtual tokens of prefix tuning.
+        horizon_s: which of the recorded costs to learn.
+        temperature_veh_s: cost that makes a phase's share smaller by a factor of e.
+        epochs: at most; early stopping may end sooner.
+        learning_rate: highest, after a warm-up; it then falls as a cosine.
+        batch: records in a step.
+        evals_per_epoch: how often the validation regret is measured and a checkpoint written.
+        patience: measurements without a gain before it stops.
+        train_limit: use only so many training records (0: all), drawn evenly.
+        eval_limit: records of the measurements on the way (0: all); the last one takes all.
+        min_spread_veh_s: records whose phases cost the same within this teach nothing and are left out.
+        seed: of initialisation and order.
+    """
+
+    model: str = "default"
+    layers: int | None = 10
+    method: str = "lora"
+    rank: int = 16
+    horizon_s: float = 30.0
+    temperature_veh_s: float = 5.0
+    epochs: float = 2.0
+    learning_rate: float = 5e-4
+    batch: int = 32
+    evals_per_epoch: int = 4
+    patience: int = 4
+    train_limit: int = 0
+    eval_limit: int = 400
+    min_spread_veh_s: float = 1.0
+    seed: int = 0
+
+
+class PhaseDataset(Dataset[dict[str, Any]]):
+    """Records as token ids and costs; with ``reorder``, each epoch has the phases in another order."""
+
+    def __init__(self, records: Sequence[Record], tokenizer: Any, training: Training, reorder: bool) -> None:
+        self.records, self.tokenizer, self.training, self.reorder = list(records), tokenizer, training, reorder
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        record = self.records[index]
+        costs, prompt = record.cost(self.training.horizon_s), record.prompt
+        if self.reorder:
+            rng = np.random.default_rng([self.training.seed, self.epoch, index])
+            order = rng.permutation(record.phases).tolist()
+            costs, prompt = costs[order], reordered(prompt, order)
+        return {"input_ids": self.tokenizer(prompt)["input_ids"], "costs": costs}
+
+
+class Collator:
+    """Makes a batch. Pads on the right: attention is causal, so a prompt's last token never sees its padding."""
+
+    def __init__(self, pad: int, width: int, temperature_veh_s: float) -> None:
+        self.pad, self.width, self.temperature_veh_s = pad, width, temperature_veh_s
+
+    def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Token ids (batch, tokens), last places (batch,), soft targets and costs (batch, width), NaN where none."""
+        longest = max(len(item["input_ids"]) for item in items)
+        ids = [item["input_ids"] + [self.pad] * (longest - len(item["input_ids"])) for item in items]
+        targets, costs = np.zeros((2, len(items), self.width), dtype=np.float32)
+        costs[:] = np.nan
+        for row, item in enumerate(items):
+            phases = len(item["costs"])
+            targets[row, :phases] = soft_targets(item["costs"], self.temperature_veh_s)
+            costs[row, :phases] = item["costs"] - item["costs"].min()
+        ends = [len(item["input_ids"]) - 1 for item in items]
+        return {
+            "input_ids": torch.tensor(ids),
+            "ends": torch.tensor(ends),
+            "targets": torch.from_numpy(targets),
+            "labels": torch.from_numpy(costs),
+        }
+
+
+class PhaseTrainer(Trainer):  # type: ignore[misc]
+    """The Trainer with the loss over the phase letters."""
+
+    def __init__(self, *arguments: Any, letters: list[int], rows_suffice: bool, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.letters, self.rows_suffice = letters, rows_suffice
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
+        """Cross-entropy of the letters' shares against the soft targets."""
+        logits = self.letter_logits(model, inputs)
+        loss = -(inputs["targets"] * torch.log_softmax(logits, -1)).sum(-1).mean()
+        return (loss, logits) if return_outputs else loss
+
+    def prediction_step(self, model: Any, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
+        """Loss, letters' logits and costs of a batch."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad():
+            loss, logits = self.compute_loss(model, inputs, return_outputs=True)
+        return loss.detach(), logits.detach(), inputs["labels"]
+
+    def letter_logits(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """(batch, letters) logits at each prompt's last token; those of phases that do not exist are far below."""
+        ids, ends = inputs["input_ids"], inputs["ends"]
+        rows = torch.arange(len(ends), device=ends.device)
+        if self.rows_suffice:
+            network = model.get_base_model() if hasattr(model, "get_base_model") else model
+            hidden = network.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[rows, ends]
+            head = network.get_output_embeddings()
+            bias = None if head.bias is None else head.bias[self.letters]
+            logits = torch.nn.functional.linear(hidden, head.weight[self.letters], bias)
+        else:
+            mask = (torch.arange(ids.shape[1], device=ids.device)[None] <= ends[:, None]).long()
+            whole = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+            logits = whole[rows, ends + whole.shape[1] - ids.shape[1]][:, self.letters]
+        masked: torch.Tensor = logits.masked_fill(inputs["labels"].isnan(), _FAR)
+        return masked
+
+
+class EpochCallback(TrainerCallback):  # type: ignore[misc]
+    """Tells the dataset which epoch it is, also after a resume."""
+
+    def __init__(self, data: PhaseDataset) -> None:
+        self.data = data
+
+    def on_epoch_begin(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
+        """Set the epoch."""
+        self.data.epoch = int(state.epoch or 0)
+
+
+class AdaLoraCallback(TrainerCallback):  # type: ignore[misc]
+    """AdaLoRA moves its rank budget after each step."""
+
+    def on_optimizer_step(self, _: Any, state: Any, *__: Any, model: Any = None, **___: Any) -> None:
+        """Move the budget."""
+        model.base_model.update_and_allocate(state.global_step)
+
+
+def regret_metrics(prediction: Any) -> dict[str, float]:
+    """Mean cost of the chosen phase above the cheapest (veh-s), and the share of decisions that are the cheapest."""
+    costs = np.asarray(prediction.label_ids)
+    chosen = np.asarray(prediction.predictions).argmax(axis=1)
+    found = costs[np.arange(len(chosen)), chosen]
+    return {"regret_veh_s": float(found.mean()), "cheapest_share": float((found <= 1e-9).mean())}

@@ -1,0 +1,185 @@
+"""Collecting records in real SUMO: labels that are the branches' costs, folders that resume, splits that hold."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import crossing, make_observation
+
+from benchmarks import collect, episodes
+from benchmarks.behaviour import Behaviour, HoldingGreedy, prepared
+from benchmarks.episodes import Episode, Settings
+from benchmarks.labels import HORIZONS_S
+from controllers.base import RunContext
+from llm import dataset
+from llm.dataset import RecordError
+from llm.facts import FACTS
+from scenarios import registry
+from sim.session import Session
+from sim.timings import CLEARANCE, NATIVE
+
+QUICK = Settings(minutes=5, records_per_episode=4)
+
+
+def quick(number: int = 0, **changes: object) -> Episode:
+    return replace(episodes.plan("train", number + 1, QUICK, ["cologne1"])[number], **changes)  # type: ignore[arg-type]
+
+
+# --- the plan
+
+
+def test_plans_grow_without_changing() -> None:
+    few, many = episodes.plan("train", 5, Settings()), episodes.plan("train", 300, Settings())
+    assert many[:5] == few
+    assert len({episode.seed for episode in many}) == 300
+    assert all(e.seed >= 1000 and 0.6 <= e.demand_scale <= 1.4 for e in many)
+    drawn = {key: Counter(str(getattr(e, key)) for e in many) for key in ("timings", "behaviour", "incidents")}
+    assert set(drawn["timings"]) == {"native", "clearance"}
+    assert set(drawn["behaviour"]) == set(episodes.BEHAVIOURS)
+    assert min(drawn["incidents"].values()) > 100
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_plans_stay_in_their_split(split: str) -> None:
+    for name in {episode.scenario for episode in episodes.plan(split, 300, Settings())} - {"cologne1"}:
+        _, signals, seed = name.split("-")
+        assert 1 <= int(signals) <= 10
+        assert int(seed) in (range(500) if split == "train" else range(500, 520))
+    assert all(e.scenario != "cologne1" for e in episodes.plan("validation", 300, Settings()))
+
+
+@pytest.mark.parametrize("name", ["cologne8", "ingolstadt1", "grid4x4"])
+def test_held_out_scenarios_are_refused(name: str) -> None:
+    for split in ("train", "validation"):
+        with pytest.raises(RecordError, match=f"{name} is held out"):
+            episodes.plan(split, 1, QUICK, [name])
+    with pytest.raises(RecordError, match=f"{name} is held out"):  # a plan made by hand
+        collect.record_episode(collect.Job(quick(scenario=name), Path("unused")))
+    with pytest.raises(RecordError, match="not tagged 'validation'"):
+        episodes.plan("validation", 1, QUICK, ["cologne1"])
+    with pytest.raises(RecordError, match="splits"):
+        episodes.plan("held_out", 1, QUICK)
+
+
+# --- behaviours
+
+
+def test_holding_greedy_by_hand() -> None:
+    network = crossing()  # 3 s of intergreen: a factor of 1.36
+    few, many = [[3, 0, 0], [0] * 3, [4, 0, 0]], [[3, 0, 0], [0] * 3, [5, 0, 0]]
+    far = [[0, 3, 0], [0] * 3, [4, 0, 0]]
+    holding = prepared(HoldingGreedy(), network, 0, None)  # type: ignore[arg-type]
+    for zones, expected in ((few, 0), (many, 2), (far, 2)):
+        assert holding.act(make_observation(network, zone_veh=zones)) == {"J": expected}
+    context = RunContext(None, 0, CLEARANCE)  # type: ignore[arg-type]  # 5 s: 1.6, but nothing is flowing in the third
+    holding = prepared(HoldingGreedy(), network, 0, context)
+    assert [holding.act(make_observation(network, zone_veh=zones))["J"] for zones in (few, many, far)] == [0, 2, 2]
+    assert holding.act(make_observation(network, zone_veh=[[3, 0, 0], [0] * 3, [4.5, 0, 0]])) == {"J": 0}
+
+
+def test_behaviour_draws_its_share() -> None:
+    network = crossing()
+    observation = make_observation(network, zone_veh=[[9, 0, 0], [0] * 3, [0] * 3])
+    for share, low, high in ((0.0, 0, 0), (0.5, 60, 140)):
+        behaviour = prepared(Behaviour("greedy", share), network, 1, RunContext(None, 1, NATIVE))  # type: ignore[arg-type]
+        others = sum(behaviour.act(observation) != {"J": 0} for _ in range(300))
+        assert low <= others <= high
+
+
+# --- episodes in real SUMO
+
+
+def test_labels_are_the_costs_of_the_branches(tmp_path: Path) -> None:
+    episode = quick(behaviour="greedy", random_share=0.0, follow_share=0.0, incidents=False, timings="native")
+    collect.record_episode(collect.Job(episode, tmp_path))
+    records = dataset.read_shard(tmp_path / episode.file_name)
+    assert records
+    for record in records:
+        costs = np.array(record.costs_veh_s)
+        assert costs.shape == np.array(record.local_veh_s).shape == (record.phases, len(HORIZONS_S))
+        assert (np.diff(costs, axis=1) >= 0).all()  # delay adds up
+        assert np.array(record.facts).shape == (record.phases, len(FACTS))
+        assert record.prompt.endswith("Best phase:")
+        assert (record.seed, record.change_s, record.scenario) == (1000, 5, "cologne1")
+        assert all(0 <= phase < record.phases for phase in record.choices.values())
+    record = records[0]
+    scenario = episodes.scenario_of(episode)
+    with Session(scenario, episode.seed) as session:  # the same run again, branched by hand
+        observation = session.start()
+        context = RunContext(scenario, episode.seed, NATIVE)
+        driver = prepared(Behaviour("greedy", 0.0), session.network, episode.seed, context)
+        base = prepared(HoldingGreedy(), session.network, episode.seed, context)
+        while session.time_s < record.time_s:
+            observation = session.step(driver.act(observation))
+        tried = [{record.signal: phase} for phase in range(record.phases)]
+        found = session.branch(tried, HORIZONS_S, base).network_delay_veh_s
+    np.testing.assert_allclose(found, record.costs_veh_s, atol=1e-3)
+
+
+def test_same_episode_same_file(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        collect.record_episode(collect.Job(quick(3, incidents=True), tmp_path / folder))
+    first, second = sorted(tmp_path.rglob("*.gz"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_collecting_resumes_and_counts(tmp_path: Path) -> None:
+    told: list[tuple[int, int, str | None]] = []
+
+    def progress(done: int, total: int, name: str, records: int, problem: str | None) -> None:
+        told.append((done, total, problem))
+
+    manifest = collect.collect(episodes.plan("train", 1, QUICK, ["cologne1"]), tmp_path, 1, progress)
+    assert told == [(1, 1, None)]
+    collect.collect(episodes.plan("train", 1, QUICK, ["cologne1"]), tmp_path, 1, progress)
+    assert len(told) == 1
+    more = collect.collect(episodes.plan("train", 2, QUICK, ["cologne1"]), tmp_path, 1, progress)
+    assert told[1:] == [(2, 2, None)]
+    assert manifest["shards"].items() <= more["shards"].items()
+    assert more["counts"]["train"]["records"] == len(dataset.read_split(tmp_path, "train"))
+    with pytest.raises(RecordError, match="other settings"):
+        collect.collect(episodes.plan("train", 1, Settings(), ["cologne1"]), tmp_path, 1, progress)
+
+
+def test_a_failed_episode_stops_no_other(tmp_path: Path) -> None:
+    problems: list[str | None] = []
+    planned = [quick(0, scenario="city-0-0"), quick(1)]
+    manifest = collect.collect(planned, tmp_path, 1, lambda *told: problems.append(told[4]))
+    assert problems.count(None) == 1
+    assert list(manifest["failed"]) == [planned[0].file_name]
+    assert manifest["counts"]["train"]["records"] > 0
+
+
+@pytest.mark.slow
+def test_killed_collecting_goes_on(tmp_path: Path) -> None:
+    root = Path(collect.__file__).parent.parent
+    script = (
+        "import sys; from pathlib import Path; from benchmarks import collect as c, episodes as e\n"
+        "c.collect(e.plan('train', 6, e.Settings(5, 4), ['cologne1']), Path(sys.argv[1]), 1, lambda *told: None)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    process = subprocess.Popen(command, env=environment)
+    while len(list(tmp_path.rglob("*.gz"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("0*.gz")}
+    assert subprocess.run(command, env=environment, timeout=120).returncode == 0
+    assert len(list((tmp_path / "train").glob("*.gz"))) == 6
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
+    assert len(dataset.read_manifest(tmp_path)["shards"]) == 6
+
+
+def test_registry_has_the_training_scenarios() -> None:
+    assert "train" in registry.load("cologne1").tags

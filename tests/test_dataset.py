@@ -1,0 +1,230 @@
+"""Records: what may get in, files that survive, and what a learner makes of them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import crossing, make_observation
+from hypothesis import given
+from hypothesis import strategies as st
+from records import make_record
+
+from llm import dataset
+from llm.dataset import RecordError, reordered, soft_targets
+from llm.facts import FACTS, phase_facts
+from llm.prompt import signal_prompt
+from scenarios import resco
+from scenarios.spec import Scenario
+from scenarios.wordings import WORDINGS
+from sim.timings import CLEARANCE
+
+FILLED = {"clock": "about 07:10", "street": "Ring 5", "lanes": "one of two lanes", "to": "Am Hof", "vehicles": 120}
+
+
+def scenario(*tags: str, net: Path | None = None) -> Scenario:
+    return resco.load("cologne1").with_(tags=tags, **({"net_file": net} if net else {}))
+
+
+# --- what may get in
+
+
+@pytest.mark.parametrize("name", [name for name, row in resco.RESCO.items() if "held_out" in row[0]])
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_held_out_networks_are_refused(name: str, split: str) -> None:
+    with pytest.raises(RecordError, match="held out"):
+        dataset.check_split(resco.load(name), split, 9000)
+
+
+def test_a_held_out_network_under_another_name_is_refused(tmp_path: Path) -> None:
+    copy = Path(shutil.copy(resco.load("cologne3").net_file, tmp_path / "mine.net.xml"))
+    with pytest.raises(RecordError, match="held out"):
+        dataset.check_split(scenario("train", net=copy), "train", 9000)
+
+
+@pytest.mark.parametrize(
+    ("tags", "split", "seed", "words"),
+    [
+        (("train", "held_out"), "train", 9000, "held out"),
+        (("validation",), "train", 9000, "not tagged 'train'"),
+        (("train",), "validation", 9000, "not tagged 'validation'"),
+        ((), "train", 9000, "not tagged"),
+        (("train",), "train", 1, "Seed 1 is kept for results"),
+        (("validation",), "validation", 4999, "Seed 4999"),
+        (("train",), "test", 9000, "splits train and validation"),
+    ],
+)
+def test_other_splits_and_seeds_are_refused(tags: tuple[str, ...], split: str, seed: int, words: str) -> None:
+    with pytest.raises(RecordError, match=words):
+        dataset.check_split(scenario(*tags), split, seed)
+
+
+def test_what_may_be_recorded() -> None:
+    dataset.check_split(scenario("train", "real"), "train", 1000)
+    dataset.check_split(scenario("validation"), "validation", 5000)
+
+
+def sentences(split: str) -> list[str]:
+    templates = [t for w in WORDINGS[split].values() for t in (*w.opened, *w.cleared)]
+    return [text[:1].upper() + text[1:] for text in (template.format(**FILLED) for template in templates)]
+
+
+@pytest.mark.parametrize("text", sentences("held_out"))
+def test_held_out_wordings_are_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="held-out wording"):
+        dataset.check_wording(text)
+    record = make_record()
+    prompt = record.prompt.replace("\nBest", f"\nReport before A: {text}\nBest")
+    with pytest.raises(RecordError, match="held-out wording"):
+        dataset.write_shard(tmp_path / "a.jsonl.gz", [replace(record, prompt=prompt)])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", sentences("train"))
+def test_training_wordings_are_let_in(text: str) -> None:
+    dataset.check_wording(f"Green A age5\nReport before A: {text}\nBest phase:")
+
+
+# --- files
+
+
+def folder_of(path: Path, count: int = 4) -> Path:
+    for split in dataset.SPLITS:
+        for number in range(2):
+            records = [make_record(number * count + i) for i in range(count)]
+            dataset.write_shard(path / split / f"{number:05d}.jsonl.gz", records)
+    dataset.write_manifest(path, {"settings_sha256": "x"})
+    return path
+
+
+def test_records_come_back(tmp_path: Path) -> None:
+    records = [make_record(i) for i in range(5)]
+    dataset.write_shard(tmp_path / "a.jsonl.gz", records)
+    assert dataset.read_shard(tmp_path / "a.jsonl.gz") == records
+    first = (tmp_path / "a.jsonl.gz").read_bytes()
+    dataset.write_shard(tmp_path / "a.jsonl.gz", records)
+    assert (tmp_path / "a.jsonl.gz").read_bytes() == first
+
+
+def test_manifest_counts_and_guards(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    manifest = dataset.read_manifest(folder)
+    assert manifest["counts"]["train"]["records"] == 8
+    assert manifest["scenarios"]["validation"] == {"hand": 8}
+    assert len(dataset.read_split(folder, "train")) == 8
+    shard = folder / "train/00001.jsonl.gz"
+    dataset.write_shard(shard, [make_record(99)])
+    with pytest.raises(RecordError, match=r"00001\.jsonl\.gz are not those"):
+        dataset.read_split(folder, "train")
+    shard.unlink()
+    with pytest.raises(RecordError, match="are not those"):
+        dataset.read_split(folder, "train")
+    assert len(dataset.read_split(folder, "validation")) == 8
+
+
+@pytest.mark.parametrize("data", [b"", b"no gzip", gzip.compress(b"{no json"), gzip.compress(b'{"scenario": "a"}\n')])
+def test_damaged_shards(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(data)
+    if data:
+        with pytest.raises(RecordError, match=r"a\.jsonl\.gz (are damaged|have other fields).*\.$"):
+            dataset.read_shard(tmp_path / "a.jsonl.gz")
+
+
+def test_other_prompt_version(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "prompt_version": 1}))
+    with pytest.raises(RecordError, match=r"prompts of version 1 .* collect again\.$"):
+        dataset.read_split(folder, "train")
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", "{}"])
+def test_no_manifest(text: str | None, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(RecordError, match=r"holds no readable manifest\.json"):
+        dataset.read_manifest(tmp_path)
+
+
+def test_no_records_of_a_split(tmp_path: Path) -> None:
+    dataset.write_shard(tmp_path / "train/0.jsonl.gz", [make_record()])
+    dataset.write_manifest(tmp_path, {})
+    with pytest.raises(RecordError, match="no validation records"):
+        dataset.read_split(tmp_path, "validation")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordError, match="cannot be written"):
+        dataset.write_shard(tmp_path / "file" / "a.jsonl.gz", [make_record()])
+
+
+# --- what a learner makes of them
+
+
+def test_costs_by_horizon() -> None:
+    record = make_record()
+    np.testing.assert_array_equal(record.cost(30.0), np.array(record.costs_veh_s)[:, 1])
+    with pytest.raises(RecordError, match=r"no costs at 45 s; choose one of 15, 30, 60"):
+        record.cost(45.0)
+
+
+@given(st.lists(st.integers(0, 10_000), min_size=2, max_size=8), st.floats(0.5, 50))
+def test_soft_targets(costs: list[int], temperature: float) -> None:
+    shares = soft_targets(np.array(costs, dtype=float), temperature)
+    assert shares.sum() == pytest.approx(1)
+    assert costs[shares.argmax()] == min(costs)
+    assert soft_targets(np.array([0.0, 10.0]), 10.0)[1] == pytest.approx(1 / (1 + np.e))
+
+
+def test_regret() -> None:
+    records = [make_record(0), make_record(1)]
+    costs = [record.cost(30.0) for record in records]
+    expected = np.mean([costs[0][2] - costs[0].min(), costs[1][0] - costs[1].min()])
+    assert dataset.regret_veh_s(records, [2, 0], 30.0) == pytest.approx(expected)
+
+
+@given(st.permutations([0, 1, 2]))
+def test_reordered_prompt_is_that_of_reordered_phases(order: list[int]) -> None:
+    prompt = (
+        "Green B age12 change3\nA go1 give1 queue6\nB go1 queue2\nC go1 queue0\n"
+        "Report before A C: A lorry: both lanes blocked\nReport after B: B\nBest phase:"
+    )
+    lines = reordered(prompt, order).split("\n")
+    new = {old: "ABC"[place] for place, old in enumerate(order)}
+    assert lines[0] == f"Green {new[1]} age12 change3"
+    tails = ["go1 give1 queue6", "go1 queue2", "go1 queue0"]
+    assert lines[1:4] == [f"{letter} {tails[old]}" for letter, old in zip("ABC", order, strict=True)]
+    assert lines[4] == f"Report before {' '.join(sorted([new[0], new[2]]))}: A lorry: both lanes blocked"
+    assert lines[5] == f"Report after {new[1]}: B"
+    assert lines[6] == "Best phase:"
+    back = [order.index(phase) for phase in range(3)]
+    assert reordered(reordered(prompt, order), back) == prompt
+
+
+def test_no_phase_green_stays_none() -> None:
+    prompt = "Green none age0 change3\nA go1 queue1\nB go1 queue2\nBest phase:"
+    assert reordered(prompt, [1, 0]).startswith("Green none age0 change3\nA go1 queue2\nB go1 queue1")
+
+
+def test_facts_say_what_the_prompt_says() -> None:
+    network = crossing()
+    observation = make_observation(
+        network, queue_veh=[4, 2, 0], wait_s=[35, 61, 0], zone_veh=[[5, 1, 0], [2, 0, 1], [np.nan] * 3], phase=[1]
+    )
+    facts = phase_facts(network, network.signals[0], observation, CLEARANCE)
+    assert facts.shape == (3, len(FACTS))
+    assert np.isfinite(facts).all()
+    named = [dict(zip(FACTS, row, strict=True)) for row in facts.tolist()]
+    assert [row["is_current"] for row in named] == [0, 1, 0]
+    assert [row["queue_veh"] for row in named] == [6, 2, 0]
+    assert [row["wait_s"] for row in named] == [61, 61, 0]
+    assert [row["near_veh"] for row in named] == [7, 2, 0]
+    assert [row["known_share"] for row in named] == [1, 1, 0]
+    assert {row["change_s"] for row in named} == {5}
+    assert "change5" in signal_prompt(network, network.signals[0], observation, timings=CLEARANCE)

@@ -1,0 +1,265 @@
+"""Fine-tuning on tiny models: it learns, it resumes after a kill, and its adapters say what they were made for."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import crossing, make_observation
+from llm_tiny import write_adapter, write_model
+from records import make_record
+
+from controllers.base import ControllerError
+from controllers.language_model import LanguageModel
+from controllers.phase_net import PhaseNetController
+from controllers.registry import make
+from llm import cards, dataset, finetune, phase_net
+from llm.backbone import BackboneError, load
+from llm.dataset import RecordError
+from llm.finetune import TrainingError
+from llm.scorer import PhaseScorer
+from llm.trainer import PhaseDataset, Training
+from sim.session import Session
+
+# PEFT and transformers warn about names and versions of their own
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("models") / "llama", width=32)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("records")
+    dataset.write_shard(folder / "train/0.jsonl.gz", [make_record(i) for i in range(240)])
+    dataset.write_shard(folder / "validation/0.jsonl.gz", [make_record(i) for i in range(1000, 1060)])
+    dataset.write_manifest(folder, {})
+    return folder
+
+
+def tiny(llama: Path, **changes: Any) -> Training:
+    values: dict[str, Any] = {"layers": 2, "rank": 4, "temperature_veh_s": 2.0, "batch": 16, "eval_limit": 0}
+    return Training(model=str(llama), **{**values, "epochs": 1.0, "evals_per_epoch": 2, **changes})
+
+
+@pytest.fixture(scope="module")
+def trained(llama: Path, records: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("runs") / "first"
+    return out, finetune.train(tiny(llama, epochs=6.0, learning_rate=1e-2), records, out, quiet=True)
+
+
+def test_it_learns_and_compares(trained: tuple[Path, dict[str, Any]]) -> None:
+    _, metrics = trained
+    rivals = metrics["rivals_regret_veh_s"]
+    assert metrics["regret_veh_s"] < 0.8 * metrics["untuned_regret_veh_s"]
+    assert rivals["greedy"] == 0  # in these records it is the best by construction
+    assert rivals["phase_net"] < 0.1 * rivals["random"]
+    assert (metrics["train_records"], metrics["validation_records"]) == (240, 60)
+
+
+def test_the_adapter_alone_is_enough(trained: tuple[Path, dict[str, Any]], llama: Path, records: Path) -> None:
+    out, metrics = trained
+    backbone = load(str(llama), adapter=out / "adapter")
+    assert backbone.layers == 2
+    validation = dataset.read_split(records, "validation")
+    scores = PhaseScorer(backbone).score([r.prompt for r in validation], [r.phases for r in validation])
+    chosen = [int(score.argmax()) for score in scores]
+    found = dataset.regret_veh_s(validation, chosen, 30.0)
+    assert found == pytest.approx(metrics["regret_veh_s"], abs=0.3)  # merged weights round differently
+    text = (out / "adapter" / cards.TEXT).read_text()
+    for said in ("phase_net", "untuned", "temperature_veh_s: 2.0", backbone.model_sha256, "240"):
+        assert said in text
+
+
+def test_phases_in_another_order_are_another_record(llama: Path) -> None:
+    data = PhaseDataset([make_record(3)], load(str(llama)).tokenizer, tiny(llama), reorder=True)
+    seen = set()
+    for epoch in range(20):
+        data.epoch = epoch
+        item = data[0]
+        text = data.tokenizer.decode(item["input_ids"])
+        queues = [int(part.split()[0]) for part in text.split("queue")[1:]]
+        np.testing.assert_array_equal(item["costs"].argsort(), np.argsort(queues)[::-1])
+        seen.add(tuple(queues))
+        assert data[0]["input_ids"] == item["input_ids"]
+    assert len(seen) > 3
+
+
+@pytest.mark.parametrize("method", ["adalora", "ia3", "prefix", "full"])
+def test_other_methods(method: str, llama: Path, records: Path, tmp_path: Path) -> None:
+    metrics = finetune.train(tiny(llama, method=method, train_limit=64), records, tmp_path, quiet=True)
+    assert np.isfinite(metrics["regret_veh_s"])
+    folder = tmp_path / "adapter"
+    loaded = load(str(folder)) if method == "full" else load(str(llama), adapter=folder)
+    assert loaded.layers == 2
+
+
+def test_other_settings_in_the_same_folder(trained: tuple[Path, dict[str, Any]], llama: Path, records: Path) -> None:
+    with pytest.raises(TrainingError, match="a training with other epochs, seed; choose another folder"):
+        finetune.train(tiny(llama, seed=5, epochs=2.0, learning_rate=1e-2), records, trained[0], quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "magic"}, "no method 'magic'; choose one of lora"),
+        ({"temperature_veh_s": 0}, "temperature_veh_s is 0"),
+        ({"batch": -1}, "batch is -1"),
+        ({"min_spread_veh_s": 1e9}, "collect more"),
+    ],
+)
+def test_settings_that_make_no_sense(
+    changes: dict[str, Any], words: str, llama: Path, records: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match=words):
+        finetune.train(tiny(llama, **changes), records, tmp_path, quiet=True)
+
+
+def test_records_of_another_prompt(llama: Path, records: Path, tmp_path: Path) -> None:
+    old = Path(shutil.copytree(records, tmp_path / "old"))
+    manifest = json.loads((old / dataset.MANIFEST).read_text())
+    (old / dataset.MANIFEST).write_text(json.dumps({**manifest, "prompt_version": 1}))
+    with pytest.raises(RecordError, match=r"prompts of version 1 .*collect again\.$"):
+        finetune.train(tiny(llama), old, tmp_path / "out", quiet=True)
+
+
+def test_out_of_memory_is_one_sentence(
+    llama: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(finetune.PhaseTrainer, "train", broken)
+    with pytest.raises(TrainingError, match="smaller batch than 16"):
+        finetune.train(tiny(llama, train_limit=32), records, tmp_path, quiet=True)
+
+
+@pytest.mark.slow
+def test_killed_training_goes_on(llama: Path, records: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from llm.finetune import train; from llm.trainer import Training\n"
+        "t = Training(model=sys.argv[1], layers=2, rank=4, batch=4, epochs=3, evals_per_epoch=6, patience=99)\n"
+        "m = train(t, Path(sys.argv[2]), Path(sys.argv[3]), quiet=True)\n"
+        "print('steps', max(row['step'] for row in m['history']))"
+    )
+    command = [sys.executable, "-c", script, str(llama), str(records), str(tmp_path / "run")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(finetune.__file__).parent.parent)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while not list((tmp_path / "run").glob("checkpoints/checkpoint-*/trainer_state.json")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    broken = tmp_path / "run/checkpoints/checkpoint-9999"  # what a kill in the middle of writing leaves
+    broken.mkdir()
+    before = (tmp_path / "run/before.json").stat().st_mtime_ns  # measured once
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "steps 180" in done.stdout
+    assert (tmp_path / "run/adapter/adapter_model.safetensors").is_file()
+    assert (tmp_path / "run/before.json").stat().st_mtime_ns == before
+
+
+# --- loading adapters
+
+
+def carded(folder: Path, llama: Path, **changes: Any) -> Path:
+    write_adapter(folder, llama, layers=2)
+    card = cards.Card(base=str(llama), base_sha256=load(str(llama)).model_sha256, layers=2)
+    cards.write_card(folder, replace(card, **changes))
+    return folder
+
+
+def test_card_gives_the_layers(llama: Path, tmp_path: Path) -> None:
+    adapter = carded(tmp_path / "a", llama)
+    assert load(str(llama), adapter=adapter).layers == load(str(llama), adapter=adapter, layers=2).layers == 2
+    with pytest.raises(BackboneError, match=r"first 2 layers, not 1; leave the option 'layers' out\.$"):
+        load(str(llama), adapter=adapter, layers=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"prompt_version": 1}, r"prompts of version 1, .* train it again"),
+        ({"base_sha256": "0" * 64}, r"with other weights than those of"),
+    ],
+)
+def test_foreign_adapters_are_one_sentence(changes: dict[str, Any], words: str, llama: Path, tmp_path: Path) -> None:
+    adapter = carded(tmp_path / "a", llama, **changes)
+    with pytest.raises(BackboneError, match=words) as error:
+        load(str(llama), adapter=adapter)
+    assert "\n" not in str(error.value)
+    assert str(error.value).endswith(".")
+    controller = LanguageModel(model=str(llama), adapter=adapter)
+    with pytest.raises(ControllerError, match=words):
+        controller.reset(crossing(), 0)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"layers": 2}', '{"base": "a", "base_sha256": "b", "layers": "x"}'])
+def test_damaged_card(text: str, llama: Path, tmp_path: Path) -> None:
+    adapter = carded(tmp_path / "a", llama)
+    (adapter / cards.FILE).write_text(text)
+    with pytest.raises(BackboneError, match=r"card .* is damaged .* again\.$"):
+        load(str(llama), adapter=adapter)
+
+
+def test_the_shipped_adapter_is_the_default(tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cards, "SHIPPED", tmp_path / "default")
+    assert make("language_model").adapter is None
+    carded(tmp_path / "default", llama)
+    assert make("language_model").adapter == tmp_path / "default"
+    assert make("language_model:adapter=none").adapter is None
+    assert make("language_model:layers=3").adapter is None
+    assert make("language_model:model=other").adapter is None
+    assert make("language_model_untuned").adapter is None
+
+
+# --- the plain network
+
+
+def test_phase_net_learns_saves_and_drives(tmp_path: Path) -> None:
+    train, validation = [make_record(i) for i in range(240)], [make_record(i, 4) for i in range(1000, 1060)]
+    net, regrets = phase_net.fit(train, validation, 30.0, 2.0, epochs=30)
+    assert min(regrets) < 0.2 * regrets[0] or min(regrets) < 0.2
+    net.save(tmp_path, {})
+    facts = [np.array(record.facts) for record in validation]
+    assert phase_net.PhaseNet.load(tmp_path).choose(facts) == net.choose(facts)
+    controller = PhaseNetController(str(tmp_path))
+    network = crossing()
+    controller.reset(network, 0)
+    assert controller.act(make_observation(network, queue_veh=[0, 0, 12])) == {"J": 2}
+    assert controller.act(make_observation(network, due=[False])) == {}
+
+
+def test_phase_net_that_cannot_be_loaded(tmp_path: Path) -> None:
+    controller = PhaseNetController(str(tmp_path))
+    with pytest.raises(ControllerError, match="no usable phase network"):
+        controller.reset(crossing(), 0)
+
+
+def test_an_adapter_in_real_sumo(trained: tuple[Path, dict[str, Any]], llama: Path) -> None:
+    from scenarios import resco
+
+    scenario = resco.load("cologne1")
+    scenario = scenario.with_(end_s=scenario.begin_s + 60)
+    controller = LanguageModel(model=str(llama), adapter=trained[0] / "adapter")
+    with Session(scenario, 1) as session:
+        observation = session.start()
+        controller.reset(session.network, 1)
+        while not session.done:
+            observation = session.step(controller.act(observation))
+    assert controller.counters()["decisions"] > 0
+    assert controller.counters()["fallbacks"] == 0
+    assert controller.provenance()["layers"] == 2

@@ -153,7 +153,8 @@ class _Planner:
         if isinstance(spec, DemandSurge):
             incident = self._with_departures(incident, spec)
         split = "held_out" if "held_out" in self.scenario.tags else "train"
-        self.planned.append(replace(incident, reports=write_reports(incident, self.roads, self._rng(incident, "report"), split)))
+        reports = write_reports(incident, self.roads, self._rng(incident, "report"), split)
+        self.planned.append(replace(incident, reports=reports))
 
     def _rng(self, incident: ScheduledIncident, purpose: str) -> np.random.Generator:
         return generator(self.seed, f"{self.scenario.name}/{incident.id}/{purpose}")

@@ -19,6 +19,10 @@ PROP_PREFIX = "greenloop.prop."
 STANDING_MPS = 0.5
 
 
+#: Length (m), the approaches that the lane is part of (index, offset, weight, whether it is their own lane), its exit.
+_Lane = tuple[float, list[tuple[int, float, float, bool]], int]
+
+
 class Detectors:
     """Lane readings in the order of ``Network.lanes`` and ``Network.exits``."""
 
@@ -38,31 +42,31 @@ class Detectors:
         self.worst_standing_s = 0.0
         self._minutes: deque[NDArray[np.float64]] = deque(maxlen=max(FLOW_WINDOWS_MIN))
         self._exit_capacity = network.exit_length_m / VEHICLE_SPACE_M
-        self._stretches = self._by_lane()
+        self._lanes = self._by_lane()
         self._loops = [DETECTOR_PREFIX + lane for lane in network.lanes]
         self._last_s: float | None = None
         self.bind(conn)
 
     def bind(self, conn: Any) -> None:
         """Take the simulation's functions once: looking them up for each vehicle would cost as much as the calls."""
-        self._ids = conn.lane.getLastStepVehicleIDs
+        self._ids = conn.vehicle.getIDList
+        self._lane = conn.vehicle.getLaneID
         self._position = conn.vehicle.getLanePosition
         self._speed = conn.vehicle.getSpeed
         self._wait = conn.vehicle.getWaitingTime
         self._minute_count = conn.inductionloop.getLastIntervalVehicleNumber
 
-    def _by_lane(self) -> list[tuple[str, float, list[tuple[int, float, float, bool]], int]]:
-        """Each SUMO lane once: id, length, the approaches (index, offset, weight, own lane) it is part of, its exit."""
+    def _by_lane(self) -> dict[str, _Lane]:
+        """What each SUMO lane that matters is part of."""
         exits = {lane: index for index, lane in enumerate(self.network.exits)}
-        found: dict[str, tuple[float, list[tuple[int, float, float, bool]]]] = {}
+        lengths = {lane: float(length) for lane, length in zip(exits, self.network.exit_length_m, strict=True)}
+        parts: dict[str, list[tuple[int, float, float, bool]]] = {lane: [] for lane in exits}
         for index, stretches in enumerate(self.network.reach):
             for part in stretches:
                 own = part.lane_id == self.network.lanes[index]
-                entry = found.setdefault(part.lane_id, (part.length_m, []))
-                entry[1].append((index, part.offset_m, part.weight, own))
-        for lane, index in exits.items():
-            found.setdefault(lane, (float(self.network.exit_length_m[index]), []))
-        return [(lane, length, parts, exits.get(lane, -1)) for lane, (length, parts) in found.items()]
+                lengths[part.lane_id] = part.length_m
+                parts.setdefault(part.lane_id, []).append((index, part.offset_m, part.weight, own))
+        return {lane: (lengths[lane], parts[lane], exits.get(lane, -1)) for lane in parts}
 
     def read_minute(self) -> None:
         """Take the counts of the minute that has just ended."""
@@ -86,33 +90,34 @@ class Detectors:
         queue, wait, seen, moved = ([0.0] * lanes for _ in range(4))
         zones = [0.0] * (3 * lanes)
         exits = [0.0] * len(self.network.exits)
-        ids, get_speed, get_position, get_wait = self._ids, self._speed, self._position, self._wait
+        get_lane, get_speed, get_position, get_wait = self._lane, self._speed, self._position, self._wait
+        known = self._lanes
         _, near, middle, far = ZONES_M
-        for lane, length, parts, exit_index in self._stretches:
-            vehicles = ids(lane)
-            if not vehicles:
+        for vehicle in self._ids():
+            lane = known.get(get_lane(vehicle))
+            if lane is None:
                 continue
+            length, parts, exit_index = lane
             if exit_index >= 0:
-                exits[exit_index] = float(len(vehicles))
+                exits[exit_index] += 1
             if not parts:
                 continue
-            for vehicle in vehicles:
-                before = length - get_position(vehicle)
-                speed = get_speed(vehicle)
-                halted = speed < HALT_MPS
-                if halted and vehicle.startswith(PROP_PREFIX):
+            before = length - get_position(vehicle)
+            speed = get_speed(vehicle)
+            halted = speed < HALT_MPS
+            if halted and vehicle.startswith(PROP_PREFIX):
+                continue
+            for index, offset, weight, own in parts:
+                away = offset + before
+                if away < far:
+                    zones[3 * index + (0 if away < near else 1 if away < middle else 2)] += weight
+                elif not own:
                     continue
-                for index, offset, weight, own in parts:
-                    away = offset + before
-                    if away < far:
-                        zones[3 * index + (0 if away < near else 1 if away < middle else 2)] += weight
-                    elif not own:
-                        continue
-                    seen[index] += weight
-                    moved[index] += weight * speed
-                    if halted:
-                        queue[index] += weight
-                        wait[index] = max(wait[index], get_wait(vehicle))
+                seen[index] += weight
+                moved[index] += weight * speed
+                if halted:
+                    queue[index] += weight
+                    wait[index] = max(wait[index], get_wait(vehicle))
         self.queue_veh, self.wait_s, self.exit_veh = np.array(queue), np.array(wait), np.array(exits)
         self.zone_veh = np.array(zones).reshape(lanes, 3)
         self.speed_mps = self.network.lane_speed_mps.copy()

@@ -84,10 +84,13 @@ class Simulation:
     def _step(self, until_s: float) -> None:
         """Simulate one second; or more, up to the next moment at which anything has to be looked at."""
         target_s = self.time_s + 1
+        next_event_s = math.inf
         if self.events is not None:
             self.events.step(self.conn, self.time_s)
-        elif not self.machines and not self._joining and not self.measures_delay:
-            target_s = max(target_s, min(until_s, self._audit_s, self._minute_s))
+            next_event_s = self.events.next_s
+        if not self.machines and not self._joining and not self.measures_delay:
+            nothing_until_s = min(until_s, self._audit_s, self._minute_s, next_event_s)
+            target_s = max(target_s, math.floor(nothing_until_s))
         if self._joining:
             self._join()
         for signal_id, machine in self.machines.items():

@@ -205,6 +205,7 @@ def _with_adapter(model: Any, adapter: Path, name: str, layers: int) -> Any:
     try:
         with warnings.catch_warnings():  # PEFT 0.21 asks transformers 5 by an old name
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)  # AdaLoRA's own names
             adapted = get_peft_model(model, config)
         wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
         if wanted != set(weights):

@@ -39,7 +39,8 @@ NAN = math.nan
 NUMBER = r"(\d+\??|\?)"
 HEAD = re.compile(rf"Green ([A-Z]|none) age{NUMBER} change(\d+)")
 ROW = re.compile(
-    rf"([A-Z]) go(\d+)(?: give([1-9]\d*))? queue{NUMBER} wait{NUMBER} near{NUMBER} mid{NUMBER} far{NUMBER} room{NUMBER}(?: next{NUMBER})?"
+    rf"([A-Z]) go(\d+)(?: give([1-9]\d*))? queue{NUMBER} wait{NUMBER} near{NUMBER} mid{NUMBER} far{NUMBER}"
+    rf" room{NUMBER}(?: next{NUMBER})?"
 )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback
 
 from llm.dataset import Record, reordered, soft_targets
@@ -101,6 +101,32 @@ class Collator:
         }
 
 
+class LikeLengths(Sampler[int]):
+    """An order in which each batch has prompts of like length, so that little padding is computed, batches shuffled.
+
+    Batches from long to short, as the Trainer's own grouping has them, made the loss swing: short prompts have few
+    phases.
+    """
+
+    def __init__(self, data: PhaseDataset, batch: int) -> None:
+        self.data, self.batch = data, batch
+        self.lengths = np.array([len(record.prompt) for record in data.records])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        """Every record once, in an order that the seed and the epoch give."""
+        rng = np.random.default_rng([self.data.training.seed, self.data.epoch])
+        order, some = rng.permutation(len(self.lengths)), 32 * self.batch
+        pools = [order[start : start + some] for start in range(0, len(order), some)]
+        sorted_order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
+        batches = [sorted_order[start : start + self.batch] for start in range(0, len(order), self.batch)]
+        *whole, last = batches  # the last may be short, so it stays last
+        for place in (*rng.permutation(len(whole)), -1):
+            yield from (last if place == -1 else whole[place]).tolist()
+
+
 class PhaseTrainer(Trainer):  # type: ignore[misc]
     """The Trainer with the loss over the phase letters."""
 
@@ -120,6 +146,9 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         with torch.no_grad():
             loss, logits = self.compute_loss(model, inputs, return_outputs=True)
         return loss.detach(), logits.detach(), inputs["labels"]
+
+    def _get_train_sampler(self, *_: Any) -> Any:
+        return LikeLengths(self.train_dataset, self.args.per_device_train_batch_size)
 
     def letter_logits(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """(batch, letters) logits at each prompt's last token; those of phases that do not exist are far below."""

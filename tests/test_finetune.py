@@ -28,7 +28,7 @@ from llm.backbone import BackboneError, load
 from llm.dataset import RecordError
 from llm.finetune import TrainingError
 from llm.scorer import PhaseScorer
-from llm.trainer import PhaseDataset, Training
+from llm.trainer import LikeLengths, PhaseDataset, Training
 from sim.session import Session
 
 # PEFT and transformers warn about names and versions of their own
@@ -95,6 +95,21 @@ def test_phases_in_another_order_are_another_record(llama: Path) -> None:
         seen.add(tuple(queues))
         assert data[0]["input_ids"] == item["input_ids"]
     assert len(seen) > 3
+
+
+def test_batches_of_like_lengths_in_no_order(llama: Path) -> None:
+    many = [make_record(i, 2 + i % 5) for i in range(333)]
+    data = PhaseDataset(many, load(str(llama)).tokenizer, tiny(llama), reorder=True)
+    orders = []
+    for epoch in (0, 1, 0):
+        data.epoch = epoch
+        orders.append(list(LikeLengths(data, 16)))
+    assert sorted(orders[0]) == list(range(333))
+    assert orders[0] == orders[2] != orders[1]
+    lengths = [[len(many[i].prompt) for i in orders[0][start : start + 16]] for start in range(0, 320, 16)]
+    assert np.mean([np.ptp(batch) for batch in lengths]) < 0.3 * np.ptp([len(record.prompt) for record in many])
+    means = np.array([np.mean(batch) for batch in lengths])
+    assert abs(np.corrcoef(np.arange(len(means)), means)[0, 1]) < 0.6
 
 
 @pytest.mark.parametrize("method", ["adalora", "ia3", "prefix", "full"])

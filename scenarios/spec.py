@@ -184,7 +184,10 @@ class Scenario(_Strict):
         data["route_files"] = [_relative(file, path) for file in self.route_files]
         if self.additional_files:
             data["additional_files"] = [_relative(file, path) for file in self.additional_files]
-        path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+        if yaml.safe_load(text) != data:  # some letters that PyYAML writes as they are, it reads as line breaks
+            text = yaml.safe_dump(data, sort_keys=False)
+        path.write_text(text, encoding="utf-8")
 
     def sha256(self) -> str:
         """Hash of the description and of the contents of every file it names (not of their paths).

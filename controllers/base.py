@@ -73,5 +73,9 @@ class Controller(ABC):
         """What this controller counted since ``reset`` (fallbacks, decisions, ...), for the run's result."""
         return {}
 
+    def provenance(self) -> Mapping[str, str | int | None]:
+        """What this controller loaded (model and adapter hashes, ...), for the run's result."""
+        return {}
+
     def close(self) -> None:  # noqa: B027 - most controllers hold nothing
         """Release what the controller holds; called once after the run."""

@@ -129,7 +129,7 @@ def test_retimed_keeps_the_cycle_or_shows_the_minimum(
 
 
 @pytest.mark.parametrize("name", resco.RESCO)
-@pytest.mark.parametrize("timings", [CLEARANCE, RESCO], ids=lambda t: t.name)
+@pytest.mark.parametrize("timings", [CLEARANCE, Timings("short", yellow_s=2)], ids=lambda t: t.name)
 def test_retimed_programs_of_real_networks_are_safe_and_keep_their_cycle(name: str, timings: Timings) -> None:
     network = Network.read(resco.load(name).net_file)
     programs = ready(FixedTime(), network, timings=timings).act(make_observation(network))

@@ -193,7 +193,7 @@ def test_the_real_one() -> None:
     with torch.inference_mode():
         assert tokenizer.decode(backbone.model(input_ids=ids).logits[0, -1].argmax()) == " Paris"
     scorer = PhaseScorer(backbone)
-    assert scorer._rows_suffice
+    assert scorer.rows_suffice
     prompts = [f"Green A age{n}\nA queue{n} wait{n}\nB queue3 wait9\n{CUE}" for n in (5, 50, 500)]
     for together, prompt in zip(scorer.score(prompts, [2, 2, 2]), prompts, strict=True):
         np.testing.assert_allclose(together, scorer.score([prompt], [2])[0], atol=1e-4)

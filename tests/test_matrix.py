@@ -256,7 +256,7 @@ def test_a_run_from_python_gives_a_table(tmp_path: Path) -> None:
 
 
 COMMAND = [
-    sys.executable, "-m", "benchmarks.cli", "run", "--scenario", "cologne1", "--minutes", "15",
+    sys.executable, "-m", "benchmarks.cli", "run", "--scenario", "cologne1", "--minutes", "45",
     "--controller", "fixed_time", "--controller", "greedy", "--seeds", "4", "--workers", "2", "--no-figures",
 ]  # fmt: skip
 

@@ -9,6 +9,7 @@ import pytest
 
 from scenarios import registry
 from scenarios.resco import RESCO
+from scenarios.tools import sumo_home
 from sim.network import Network, NetworkError, ProgramStep, is_green_phase
 from sim.signals import green_foes
 
@@ -73,7 +74,9 @@ def test_clearance_rows_are_no_phases() -> None:
 def make_net(folder: Path, *arguments: str) -> Path:
     net = folder / "made.net.xml"
     subprocess.run(
-        ["netgenerate", "--grid", "--grid.number=2", "-o", str(net), *arguments], check=True, capture_output=True
+        [str(sumo_home() / "bin" / "netgenerate"), "--grid", "--grid.number=2", "-o", str(net), *arguments],
+        check=True,
+        capture_output=True,
     )
     return net
 

@@ -21,6 +21,7 @@ from controllers.programs import retimed
 from scenarios import registry
 from scenarios.resco import RESCO
 from scenarios.spec import Crash, DetectorOutage, RoadClosure, Scenario
+from scenarios.tools import sumo_home
 from sim.command import OutputFiles
 from sim.session import Outcome, Session, SessionError, SessionOptions
 from sim.signals import Decision, DecisionError, Program, ProgramRow
@@ -63,7 +64,7 @@ def plain_sumo(case: Scenario, seed: int, folder: Path) -> dict[str, dict[str, s
         "--no-warnings": "true",
         "--no-step-log": "true",
     }
-    command = ["sumo", *(str(part) for pair in arguments.items() for part in pair)]
+    command = [str(sumo_home() / "bin" / "sumo"), *(str(part) for pair in arguments.items() for part in pair)]
     subprocess.run(command, check=True, capture_output=True)
     return trips(files)
 

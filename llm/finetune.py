@@ -266,7 +266,7 @@ def _metrics(
         name: dataset.regret_veh_s(validation, [record.choices[name] for record in validation], horizon_s)
         for name in names
     }
-    rivals["phase_net"] = phase_net_regret(data, training)
+    rivals["phase_net"] = _phase_net_regret(data, training, Path(trainer.args.output_dir).parent / "phase_net")
     rivals["random"] = float(np.mean([(r.cost(horizon_s) - r.cost(horizon_s).min()).mean() for r in validation]))
     return {
         "train_records": len(data["train"]),
@@ -280,13 +280,14 @@ def _metrics(
     }
 
 
-def phase_net_regret(data: dict[str, list[Record]], training: Training) -> float:
-    """Validation regret of the plain neural network on the same records, best epoch kept as here."""
+def _phase_net_regret(data: dict[str, list[Record]], training: Training, folder: Path) -> float:
+    """Validation regret of the plain neural network on the same records, best epoch kept as here; it is saved, too."""
     from llm.phase_net import fit
 
-    _, regrets = fit(
+    net, regrets = fit(
         _teaching(data["train"], training), data["validation"], training.horizon_s, training.temperature_veh_s
     )
+    net.save(folder, {"horizon_s": training.horizon_s, "regret_veh_s": min(regrets)})
     return min(regrets)
 
 

@@ -67,6 +67,9 @@ def test_it_learns_and_compares(trained: tuple[Path, dict[str, Any]]) -> None:
     assert rivals["greedy"] == 0  # in these records it is the best by construction
     assert rivals["phase_net"] < 0.1 * rivals["random"]
     assert (metrics["train_records"], metrics["validation_records"]) == (240, 60)
+    assert phase_net.PhaseNet.load(trained[0] / "phase_net").choose([np.array(make_record(5).facts)]) == [
+        make_record(5).choices["greedy"]
+    ]
 
 
 def test_the_adapter_alone_is_enough(trained: tuple[Path, dict[str, Any]], llama: Path, records: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks import learn_cli
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -248,6 +250,9 @@ def doctor(as_json: Json = False) -> None:
         for check in checks:
             typer.echo(f"{'OK     ' if check.ok else 'PROBLEM'} {check.name:15} {check.text}")
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
+
+
+learn_cli.register(app)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -35,7 +35,8 @@ class TextObservation(gymnasium.ObservationWrapper[Prompts, Any, Any]):
     def observation(self, observation: Any) -> Prompts:  # noqa: ARG002 - the vector says less than what is behind it
         """Write one prompt per controllable signal."""
         network = self.base.network
-        prompts = tuple(signal_prompt(network, signal, self.base.observation) for signal in network.controllable)
+        state, timings = self.base.observation, self.base.task.timings
+        prompts = tuple(signal_prompt(network, signal, state, timings=timings) for signal in network.controllable)
         return prompts[0] if len(prompts) == 1 else prompts
 
 

@@ -59,16 +59,26 @@ def python_start_s() -> float:
     return time.perf_counter() - start
 
 
+def stepped_s(scenario: Scenario) -> float:
+    """Seconds of a whole session under fixed time that a controller asks for step by step, observing each time."""
+    start = time.perf_counter()
+    with Session(scenario, seed=1) as session:
+        session.start()
+        while not session.done:
+            session.step({})
+        session.finish()
+        return time.perf_counter() - start
+
+
 def session_s(scenario: Scenario, options: SessionOptions) -> float:
     """Seconds of a whole session under fixed time, from its creation to its files."""
     start = time.perf_counter()
     with Session(scenario, seed=1, options=options) as session:
         session.start()
-        while not session.done:
-            if options.observing:
-                session.step({})
-            else:
-                session.advance()
+        if options.observing:
+            session.watch(scenario.end_s - scenario.begin_s)
+        else:
+            session.advance(seconds=scenario.end_s - scenario.begin_s)
         session.finish()
         return time.perf_counter() - start
 
@@ -79,6 +89,7 @@ def hour(name: str, rounds: int) -> dict[str, float]:
     ways: dict[str, Callable[[], float]] = {
         "unobserved": lambda: session_s(scenario, UNOBSERVED),
         "observed": lambda: session_s(scenario, OBSERVED),
+        "observed_step_by_step": lambda: stepped_s(scenario),
         "socket": lambda: session_s(scenario, SOCKET),
     }
     session_s(scenario, UNOBSERVED)  # so that caches are as warm for us as the files are for sumo

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from scenarios.incidents import ScheduledIncident
-
 from scenarios.spec import Scenario
 from sim.branching import branch
 from sim.command import SessionOptions
@@ -63,6 +62,15 @@ class Server:
         simulation.advance(seconds)
         observation = simulation.observe() if observe else None
         return observation, simulation.time_s, simulation.network_delay_veh_s, simulation.signal_delay_veh_s
+
+    def watch(self, seconds: float) -> Any:
+        """Advance without decisions and observe at every decision time on the way."""
+        simulation, seen = self.simulation, []
+        until_s = min(simulation.time_s + seconds, simulation.scenario.end_s)
+        while simulation.time_s < until_s:
+            simulation.advance(min(simulation.timings.decision_interval_s, until_s - simulation.time_s))
+            seen.append(simulation.observe())
+        return seen, simulation.time_s
 
     def observe(self) -> Observation:
         """Read the state again."""

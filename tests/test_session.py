@@ -192,6 +192,20 @@ def test_observation_by_the_simulator_s_own_word() -> None:
         assert observation.phase[0] in range(-1, 4)
 
 
+def test_watching_sees_what_stepping_sees() -> None:
+    seen = []
+    for watching in (True, False):
+        with Session(scenario("cologne3", minutes=3), seed=1) as session:
+            session.start()
+            seen.append(session.watch(180) if watching else [session.step({}) for _ in range(36)])
+            assert session.done
+    assert len(seen[0]) == len(seen[1]) == 36
+    for watched, stepped in zip(*seen, strict=True):
+        assert watched.time_s == stepped.time_s
+        np.testing.assert_array_equal(watched.zone_veh, stepped.zone_veh)
+        np.testing.assert_array_equal(watched.phase_age_s, stepped.phase_age_s)
+
+
 def test_a_dead_detector_is_nan_and_masked() -> None:
     edge = _busy_edge("cologne1")
     case = scenario(minutes=5, incidents=(DetectorOutage(start_s=60, duration_s=120, edge=edge),))

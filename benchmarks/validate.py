@@ -140,7 +140,7 @@ def execute(target: str | None, net: Path | None, routes: tuple[Path, ...], as_j
 
 
 def _target(target: str | None, net: Path | None, routes: tuple[Path, ...]) -> tuple[Path, Scenario | None]:
-    if target is not None and target.endswith((".net.xml", ".net.xml.gz")):
+    if target is not None and target.endswith((".xml", ".xml.gz")):
         net, target = Path(target), None
     if target is not None:
         scenario = registry.load(target)

@@ -230,7 +230,10 @@ def _elements(files: Sequence[Path]) -> Iterator[ElementTree.Element]:
             raise ScenarioError(f"Routes file {file} is not complete XML: {error}.") from error
         if root.tag not in ("routes", "additional"):
             raise ScenarioError(f"Routes file {file} holds <{root.tag}>, not <routes>; give a SUMO .rou.xml file.")
-        yield from root
+        for element in root:
+            if element.tag == "flow":
+                _check_flow(file, element)
+            yield element
 
 
 def _time_s(element: ElementTree.Element) -> float:
@@ -254,8 +257,41 @@ def _depart_s(element: ElementTree.Element, key: str = "depart") -> float:
     return seconds
 
 
+_FLOW_VALUES = {
+    "begin": "seconds or HH:MM:SS",
+    "end": "seconds or HH:MM:SS",
+    "number": "a whole number of vehicles",
+    "period": "seconds above 0, or exp(vehicles per second)",
+    "probability": "a probability from 0 to 1",
+    "vehsPerHour": "vehicles per hour",
+    "perHour": "vehicles per hour",
+}
+_FLOW_MOST = 1e7  # above this a number is a slip, and would only fill the memory
+
+
+def _check_flow(file: Path, flow: ElementTree.Element) -> None:
+    for key, wanted in _FLOW_VALUES.items():
+        if (text := flow.get(key)) is not None and not _fits_flow(flow, key, text):
+            raise ScenarioError(f"Routes file {file}: <flow id='{flow.get('id')}'>: {key} is '{text}'; give {wanted}.")
+
+
+def _fits_flow(flow: ElementTree.Element, key: str, text: str) -> bool:
+    try:
+        if key in ("begin", "end"):
+            return not math.isnan(_depart_s(flow, key))
+        if key == "period":
+            is_random = text.startswith("exp(") and text.endswith(")")
+            return 0.001 <= float(text[4:-1] if is_random else text) <= _FLOW_MOST  # SUMO's clock has milliseconds
+        value = int(text) if key == "number" else float(text)
+    except ValueError:  # ScenarioError is one
+        return False
+    return 0 <= value <= (1 if key == "probability" else _FLOW_MOST)
+
+
 def _flow_departures(flow: ElementTree.Element) -> list[float]:
     begin_s, end_s = _depart_s(flow, "begin"), _depart_s(flow, "end") if flow.get("end") else math.inf
+    if math.isinf(begin_s):
+        return []
     period, number = flow.get("period", ""), flow.get("number")
     rate = 0.0  # vehicles per second
     if flow.get("vehsPerHour") or flow.get("perHour"):

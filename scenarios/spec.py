@@ -253,10 +253,18 @@ def _validated(data: dict[str, Any], source: str) -> Scenario:
         key = ".".join(str(part) for part in first["loc"]) or "scenario"
         count = error.error_count() - 1
         more = f" ({count} more problem{'s' if count > 1 else ''} after it)" if count else ""
-        raise ScenarioError(f"{source}: {key}: {_what_is_wrong(dict(first))}{more}.") from error
+        what = f"{source}: {key}: {_what_is_wrong(dict(first))}{more}"
+        raise ScenarioError(what if what.endswith("?") else f"{what}.") from error
 
 
 def _what_is_wrong(problem: dict[str, Any]) -> str:
+    if problem["type"] == "path_type":
+        return "must be a path (text)"
+    if problem["type"] == "union_tag_invalid":
+        tag = str(problem["ctx"]["tag"])
+        near = difflib.get_close_matches(tag, INCIDENT_TYPES, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"choose {', '.join(INCIDENT_TYPES)}"
+        return f"incident type '{tag}' is not known; {hint}"
     if problem["type"] != "extra_forbidden":
         return str(problem["msg"]).removeprefix("Value error, ")
     near = difflib.get_close_matches(str(problem["loc"][-1]), _keys(), n=1)

@@ -170,8 +170,15 @@ def _parse(path: Path) -> Any:
     except SAXException as error:
         detail = error.getMessage()
         raise NetworkError(f"Network file {path} is not a complete SUMO network: {detail}.") from error
-    except (KeyError, ValueError, AttributeError, TypeError, IndexError, OSError) as error:
-        raise NetworkError(f"Network file {path} is not a complete SUMO network ({error!r}).") from error
+    except KeyError as error:
+        raise NetworkError(
+            f"Network file {path} is not a complete SUMO network: '{error.args[0]}' is missing, "
+            "an attribute of that name or an element of that id."
+        ) from error
+    except (ValueError, AttributeError, TypeError, IndexError, OSError) as error:
+        raise NetworkError(
+            f"Network file {path} is not a complete SUMO network: a value is missing or malformed ({error})."
+        ) from error
     if not net.getEdges():
         raise NetworkError(f"Network file {path} holds no roads; give a SUMO .net.xml file.")
     return net

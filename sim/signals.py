@@ -16,10 +16,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from numbers import Integral, Real
 
 from sim.network import GREEN, YELLOW, Network, Signal
 from sim.timings import Timings
+
+PROGRAM_TYPES = ("static", "actuated", "delay_based")
+LETTERS = frozenset("GgyYurRsoO")  # the lights that SUMO knows
 
 
 class DecisionError(ValueError):
@@ -41,7 +45,7 @@ class Program:
     """A whole SUMO program for one signal, run by SUMO itself."""
 
     rows: tuple[ProgramRow, ...]
-    type: str = "static"  # or actuated, delay_based
+    type: str = "static"  # one of PROGRAM_TYPES
     offset_s: float = 0.0
     params: Mapping[str, str] = field(default_factory=dict)
 
@@ -99,24 +103,54 @@ def _check_one(signal: Signal | None, name: object, asked: object) -> Decision:
 
 
 def _check_program(signal: Signal, program: Program) -> None:
+    what = f"The program for signal '{signal.id}'"
     if not program.rows:
-        raise DecisionError(f"The program for signal '{signal.id}' has no rows.")
+        raise DecisionError(f"{what} has no rows.")
+    if program.type not in PROGRAM_TYPES:
+        raise DecisionError(f"{what} is of type {program.type!r}; choose {', '.join(PROGRAM_TYPES)}.")
+    if not _is_finite(program.offset_s):
+        raise DecisionError(f"{what} has an offset of {program.offset_s} s; give finite seconds.")
     allowed = native_pairs(signal)
     for row in program.rows:
-        if len(row.state) != signal.links:
-            raise DecisionError(
-                f"The program for signal '{signal.id}' has a row of {len(row.state)} links; "
-                f"the signal has {signal.links}."
-            )
-        if not row.duration_s > 0:
-            raise DecisionError(
-                f"The program for signal '{signal.id}' has a row of {row.duration_s} s; give seconds above 0."
-            )
+        _check_row(what, signal, row)
         if unsafe := green_foes(signal, row.state) - allowed:
             raise DecisionError(
-                f"The program for signal '{signal.id}' shows green to crossing links {sorted(unsafe)[0]}, "
+                f"{what} shows green to crossing links {sorted(unsafe)[0]}, "
                 "which no row of the network's own program does."
             )
+    # Native programs may drop a link at once (a bus light, say): what they do stays allowed.
+    native = _dropped([row.state for row in signal.program])
+    if dropped := _dropped([row.state for row in program.rows]) - native:
+        raise DecisionError(
+            f"{what} takes green from link {min(dropped)} without yellow, which the network's own program never does; "
+            "add a yellow row."
+        )
+
+
+def _check_row(what: str, signal: Signal, row: ProgramRow) -> None:
+    if len(row.state) != signal.links:
+        raise DecisionError(f"{what} has a row of {len(row.state)} links; the signal has {signal.links}.")
+    if unknown := set(row.state) - LETTERS:
+        raise DecisionError(f"{what} shows {min(unknown)!r}; SUMO knows the lights {''.join(sorted(LETTERS))}.")
+    if not (_is_finite(row.duration_s) and row.duration_s > 0):
+        raise DecisionError(f"{what} has a row of {row.duration_s} s; give seconds above 0.")
+    for bound in (row.min_s, row.max_s):
+        if bound is not None and not _is_finite(bound):
+            raise DecisionError(f"{what} has a row bounded by {bound} s; give finite seconds.")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def _dropped(states: list[str]) -> set[int]:
+    """The links that somewhere in the cycle go from green to another light than yellow."""
+    return {
+        link
+        for before, after in pairwise([*states, *states[:1]])
+        for link, (a, b) in enumerate(zip(before, after, strict=True))
+        if a in GREEN and b not in GREEN and b not in "yY"
+    }
 
 
 @lru_cache(maxsize=4096)

@@ -237,6 +237,27 @@ def test_bad_routes_give_one_sentence(road: Path, tmp_path: Path, body: str, exp
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ('period="0"', "period is '0'; give seconds above 0"),
+        ('period="exp(often)"', "period is 'exp(often)'"),
+        ('number="x"', "number is 'x'; give a whole number"),
+        ('number="-3"', "number is '-3'"),
+        ('probability="1.5"', "probability is '1.5'; give a probability from 0 to 1"),
+        ('vehsPerHour="many"', "vehsPerHour is 'many'"),
+        ('number="3" end="nan"', "end is 'nan'"),
+        ('number="3" end="soon!"', "end is 'soon!'"),
+    ],
+)
+def test_a_bad_flow_is_named_with_its_file(road: Path, tmp_path: Path, values: str, expected: str) -> None:
+    scenario = on_road(road, tmp_path, f'<flow id="f7" begin="0" {values} from="ab" to="bc"/>')
+    for use in (lambda: demand.read_departures(scenario.route_files), lambda: schedule(scenario, 1, tmp_path)):
+        with pytest.raises(ScenarioError) as error:
+            use()
+        assert f"r.rou.xml: <flow id='f7'>: {expected}" in str(error.value)
+
+
 def test_a_missing_file_and_a_broken_network_are_named(road: Path, tmp_path: Path) -> None:
     scenario = on_road(road, tmp_path, '<vehicle id="v" depart="1"><route edges="ab bc"/></vehicle>')
     with pytest.raises(ScenarioError, match=r"none\.rou\.xml cannot be read"):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.validate import execute
 from scenarios import registry
 from scenarios.resco import RESCO
 from scenarios.tools import sumo_home
 from sim.network import Network, NetworkError, ProgramStep, is_green_phase
+from sim.session import Session, SessionError, SessionOptions
 from sim.signals import green_foes
 
 
@@ -110,6 +113,8 @@ def test_a_network_without_signals_is_refused(tmp_path: Path) -> None:
         ("", "is not a complete SUMO network"),
         ("<net><edge id='a'", "is not a complete SUMO network"),
         ("<routes/>", "holds no roads"),
+        ("<net></net>", "is not a complete SUMO network: 'version' is missing, an attribute"),
+        ("<net version='x.y'></net>", "a value is missing or malformed"),
         ("not xml at all", "is not a complete SUMO network"),
     ],
 )
@@ -122,6 +127,20 @@ def test_a_broken_network_file_is_one_sentence(tmp_path: Path, content: str | No
     assert sentence in str(error.value)
     assert "broken.net.xml" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_validating_a_file_that_is_no_network_says_so(tmp_path: Path) -> None:
+    (tmp_path / "my.rou.xml").write_text('<routes><vehicle id="a" depart="0"><route edges="e"/></vehicle></routes>')
+    with pytest.raises(NetworkError, match=r"my\.rou\.xml holds no roads; give a SUMO \.net\.xml file"):
+        execute(str(tmp_path / "my.rou.xml"), None, (), as_json=False)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells of its display in the environment")
+def test_a_window_without_a_display_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(SessionError, match="needs a display"):
+        Session(registry.load("cologne1"), seed=1, options=SessionOptions(backend="traci", gui=True))
 
 
 def test_a_truncated_real_network_is_one_sentence(tmp_path: Path) -> None:

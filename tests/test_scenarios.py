@@ -99,7 +99,9 @@ GOOD = "name: x\nnet_file: a.net.xml\nroute_files: [a.rou.xml]\n"
         (GOOD + "begin_s: .nan\n", "begin_s: Input should be a finite number"),
         (GOOD + "begin_s: 7200\n", "end_s (3600) must be later than begin_s + warmup_s (7200)"),
         (GOOD + "demand: {scale: -1}\n", "demand.scale: Input should be greater than 0"),
-        (GOOD + "incidents: [{type: meteor}]\n", "incidents.0: Input tag 'meteor'"),
+        (GOOD + "incidents: [{type: meteor}]\n", "incidents.0: incident type 'meteor' is not known; choose crash, "),
+        (GOOD + "incidents: [{type: crahs}]\n", "incident type 'crahs' is not known; did you mean 'crash'?"),
+        ("name: x\nnet_file: 5\nroute_files: [a.rou.xml]\n", "net_file: must be a path (text)"),
         (
             GOOD + "incidents: [{type: crash, edge: e, lanes: [-1], start_s: 0, duration_s: 9}]\n",
             "lanes.0: Input should",
@@ -118,6 +120,7 @@ def test_a_bad_file_gives_one_sentence_with_file_and_key(tmp_path: Path, text: s
     assert expected in message
     assert "bad.yaml" in message
     assert "\n" not in message
+    assert not message.endswith("?.")
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

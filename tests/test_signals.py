@@ -238,6 +238,15 @@ BAD = [
     ({"SIGNAL": Decision(program=Program((ProgramRow("GG", 10),)))}, "a row of 2 links; the signal has 20"),
     ({"SIGNAL": Decision(program=Program((ProgramRow("G" * 20, 10),)))}, "green to crossing links"),
     ({"SIGNAL": Decision(program=Program((ProgramRow("r" * 20, 0),)))}, "a row of 0 s"),
+    ({"SIGNAL": Decision(program=Program((ProgramRow("r" * 20, float("inf")),)))}, "a row of inf s"),
+    ({"SIGNAL": Decision(program=Program((ProgramRow("r" * 20, 9, 1, float("nan")),)))}, "bounded by nan s"),
+    ({"SIGNAL": Decision(program=Program((ProgramRow("r" * 20, 9),), offset_s=float("nan")))}, "offset of nan s"),
+    ({"SIGNAL": Decision(program=Program((ProgramRow("r" * 19 + "x", 9),)))}, "' shows 'x'; SUMO knows"),
+    ({"SIGNAL": Decision(program=Program((ProgramRow("r" * 20, 9),), type="clever"))}, "' is of type 'clever'"),
+    (
+        {"SIGNAL": Decision(program=Program((ProgramRow("r" * 19 + "G", 9), ProgramRow("r" * 20, 9))))},
+        "' takes green from link 19 without yellow",
+    ),
 ]
 
 
@@ -250,4 +259,6 @@ def test_nonsense_is_refused_in_a_sentence_that_names_the_signal(decisions: obje
     with pytest.raises(DecisionError) as error:
         check_decisions(cologne1, decisions)
     assert sentence in str(error.value)
+    if isinstance(decisions, dict) and name in decisions:
+        assert f"'{name}'" in str(error.value)
     assert "\n" not in str(error.value)

@@ -41,7 +41,7 @@ def guarded(
         ) from None
     except (ControllerError, SessionError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit() in a controller ends its cell, not the sweep
         what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":.")
         raise ControllerError(f"Controller '{name}' failed in {verb}() with {what}{_place(error)}.") from error
 

@@ -62,10 +62,20 @@ class Cell:
 
 
 def stem(cell: Cell, scenario_sha256: str) -> str:
-    """The stable file name of a cell; a user's edited controller file makes another cell."""
-    file = Path(cell.controller.partition(".py")[0] + ".py")
-    code = hashlib.sha256(file.read_bytes()).hexdigest() if ".py" in cell.controller and file.is_file() else ""
-    parameters = {"scenario": scenario_sha256, "timings": cell.timings.as_dict(), "code": code}
+    """The stable file name of a cell.
+
+    An edited controller file, a retrained adapter, another greenloop or another SUMO make another cell.
+
+    Raises:
+        ControllerError: the controller's parameters cannot be read.
+    """
+    versions = provenance.versions()
+    parameters = {
+        "scenario": scenario_sha256,
+        "timings": cell.timings.as_dict(),
+        "files": {name: provenance.content_sha256(path) for name, path in registry.files(cell.controller).items()},
+        "versions": {name: versions.get(name) for name in ("greenloop", "sumo")},
+    }
     return results.cell_stem(cell.scenario.name, cell.controller, cell.timings.name, cell.seed, parameters)
 
 
@@ -77,7 +87,7 @@ def run_cell(cell: Cell) -> results.RunResult:
         SessionError: SUMO refused its input or died.
         ScenarioError, NetworkError: the scenario or its network cannot be used.
     """
-    controller = registry.make(cell.controller)
+    controller = guarded(cell.controller, RESET_LIMIT_S, registry.make, cell.controller)
     options = SessionOptions(
         backend=cell.backend,
         gui=cell.gui,
@@ -128,7 +138,7 @@ def _result(cell: Cell, controller: Controller, outcome: Outcome, clock: _Clock)
     summary = outputs.read_summary(outcome.files.summary)
     roads = outputs.read_roads(outcome.files.roads)
     measured = _metrics(scenario, outcome, summary, roads) | metrics.latency_metrics(clock.decisions_s)
-    measured |= {f"controller_{key}": float(value) for key, value in controller.counters().items()}
+    measured |= _counters(cell, controller)
     decisions_s = math.fsum(clock.decisions_s)
     return results.RunResult(
         suite=cell.suite,
@@ -153,6 +163,17 @@ def _result(cell: Cell, controller: Controller, outcome: Outcome, clock: _Clock)
     )
 
 
+def _counters(cell: Cell, controller: Controller) -> metrics.Metrics:
+    counted = guarded(cell.controller, cell.decision_limit_s, controller.counters)
+    try:
+        return {f"controller_{key}": float(value) for key, value in counted.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ControllerError(
+            f"Controller '{cell.controller}' returned no mapping of names to numbers from counters(); return for "
+            "example {'fallbacks': 0}."
+        ) from error
+
+
 def _metrics(scenario: Scenario, outcome: Outcome, summary: outputs.Summary, roads: outputs.Roads) -> metrics.Metrics:
     trips = outputs.read_trips(outcome.files.trips)
     horizon = Horizon(scenario.begin_s + scenario.warmup_s, scenario.end_s)
@@ -160,15 +181,16 @@ def _metrics(scenario: Scenario, outcome: Outcome, summary: outputs.Summary, roa
     origins = outputs.read_origins(outcome.demand.route_files) if outside else {}
     plans = _plans(outcome, origins)
     blocked = {str(i["edge"]) for i in outcome.incidents if i["type"] in BLOCKING}
-    standing_s = metrics.standing_road_s(roads, blocked)
     elements = {name for name, origin in origins.items() if origin.is_vehicle}
     return {
         **metrics.trip_metrics(trips, plans, horizon),
         "delay_resco_s": metrics.resco_delay(trips, plans, horizon, elements),
         **metrics.network_metrics(summary, horizon),
         **metrics.safety_metrics(outputs.read_statistics(outcome.files.statistics)),
-        # Detectors see single lanes, the road output whole roads; controllers without detectors have only the second.
-        "standing_queue_s": max(standing_s, np.nan_to_num(outcome.standing_queue_s)),
+        # Gridlock is judged by roads, which are measured under every controller; detectors see single lanes, and only
+        # controllers that observe have them (else NaN).
+        "standing_queue_s": metrics.standing_road_s(roads, blocked),
+        "standing_lane_s": outcome.standing_queue_s,
         "worst_wait_s": outcome.worst_wait_s,
         "switches": outcome.switches,
         **{f"repairs_{kind}": count for kind, count in sorted(outcome.repairs.items())},

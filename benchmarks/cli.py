@@ -63,8 +63,10 @@ def run(
     baseline: Annotated[str | None, typer.Option(help="Compare with this controller.  [default: fixed_time]")] = None,
     backend: Annotated[str, typer.Option(help="libsumo (fast) or traci (SUMO behind its socket).")] = "libsumo",
     gui: Annotated[bool, typer.Option("--gui", help="Show SUMO's window; one run at a time.")] = False,
-    decision_limit_s: Annotated[float, typer.Option(help="Longest time for one decision.")] = 60.0,
-    cell_limit_s: Annotated[float | None, typer.Option(help="Longest time for one run.  [default: none]")] = None,
+    decision_limit_s: Annotated[float, typer.Option(min=0, help="Longest time for one decision; 0: no limit.")] = 60.0,
+    cell_limit_s: Annotated[
+        float | None, typer.Option(min=0, help="Longest time for one run.  [default: none]")
+    ] = None,
     no_figures: Annotated[bool, typer.Option("--no-figures", help="Leave the figures out.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -124,6 +126,10 @@ def scenarios(
     from scenarios import registry
 
     rows = registry.describe(tag)
+    if tag is not None and not rows:
+        from benchmarks.run import unknown_tag
+
+        raise unknown_tag(tag, {known for row in registry.describe() for known in row.tags})
     if as_json:
         _print_json([vars(row) for row in rows])
         return

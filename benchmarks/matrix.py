@@ -20,6 +20,7 @@ from typing import Protocol
 
 from benchmarks import cell as cells
 from benchmarks import results
+from benchmarks.calls import guarded
 from benchmarks.cell import Cell
 from benchmarks.groups import network_file
 from benchmarks.results import FAILED_SUFFIX, RESULT_SUFFIX, ResultError
@@ -76,16 +77,20 @@ def make_cells(
     ]
 
 
-def check(scenarios: Sequence[Scenario], controllers: Sequence[str], seed: int, folder: Path) -> None:
-    """Find before anything runs what would fail every cell.
+def check(
+    scenarios: Sequence[Scenario], controllers: Sequence[str], seed: int, folder: Path, limit_s: float = 60.0
+) -> None:
+    """Find before anything runs what would fail every cell; making one controller may take ``limit_s``.
 
     Raises:
         NetworkError, ScenarioError, ControllerError, ResultError: one sentence about what cannot be used.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ResultError(f"{folder} is a file, not a folder; give --out a folder for the results.")
     for controller in controllers:
         entry = registry.entries().get(controller.partition(":")[0])
         if entry is None or not entry.needs_model:  # a model is loaded where it is used
-            registry.make(controller)
+            guarded(controller, limit_s, registry.make, controller)
     for scenario in scenarios:
         network = Network.read(scenario.net_file)
         incidents.schedule(scenario, network.roads, seed)

@@ -208,11 +208,14 @@ def fairness(vehicles: Vehicles) -> Metrics:
 
 
 def resco_delay(trips: Trips, plans: Mapping[str, Plan], horizon: Horizon, vehicle_elements: Collection[str]) -> float:
-    """RESCO's published delay in s; ``vehicle_elements`` are the ids that the route files give as ``<vehicle>``."""
+    """RESCO's published delay in s; ``vehicle_elements`` are the ids that the route files give as ``<vehicle>``.
+
+    Vehicles that incidents add (surge, emergency) do not count: RESCO has none.
+    """
     counted = [
         (name, row)
         for row, name in enumerate(trips.ids)
-        if name in plans and horizon.begin_s <= plans[name].depart_s < horizon.end_s
+        if name in plans and plans[name].kind == "vehicle" and horizon.begin_s <= plans[name].depart_s < horizon.end_s
     ]
     inside = [row for _, row in counted if trips.inserted[row]]
     if not inside:

@@ -97,15 +97,16 @@ def draw(
 ) -> list[Path]:
     """Draw the figures of every scenario below ``folder`` and return the files written.
 
-    Results that cannot be read are left out; ``tell`` is called with a sentence about each.
+    Results that cannot be read, or of which there is a newer one, are left out; ``tell`` is called with a sentence.
 
     Raises:
         ResultError: there are no results, a figure is unknown, or the figures cannot be written.
     """
-    runs, problems = files.read_folder(folder)
-    for problem in problems:
-        if tell is not None:
-            tell(f"Left out: {problem}")
+    found, problems = files.read_folder(folder)
+    runs, note = files.newest(found)
+    if tell is not None:
+        for sentence in (*(f"Left out: {problem}" for problem in problems), *([note] if note else ())):
+            tell(sentence)
     if not runs:
         raise ResultError(f"{folder} holds no results to draw; give the folder of 'greenloop run --out'.")
     return draw_runs(runs, folder, out, only)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -26,6 +27,24 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def content_sha256(path: Path) -> str:
+    """Hash of a file, or of all files in a folder with their names; read again only when one of them has changed."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    seen = [(file, file.stat()) for file in files]
+    return _content_sha256(path.resolve(), tuple((file.resolve(), s.st_size, s.st_mtime_ns) for file, s in seen))
+
+
+@lru_cache(maxsize=64)
+def _content_sha256(path: Path, stamps: tuple[tuple[Path, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for file, size, _ in stamps:
+        name = str(file.relative_to(path)) if file.is_relative_to(path) else file.name
+        digest.update(f"{name}\0{size}\0".encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
 
 
 @cache

@@ -12,6 +12,8 @@ import math
 import os
 import re
 import tempfile
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -212,8 +214,28 @@ def read_folder(folder: Path) -> tuple[list[RunResult], list[ResultError]]:
     return results, problems
 
 
+def newest(results: Sequence[RunResult]) -> tuple[list[RunResult], str]:
+    """Keep the newest result of each cell, and say in one line how many older ones were left out ("" for none).
+
+    A folder holds several of one cell after greenloop, SUMO, the controller's file or its adapter has changed.
+    """
+    kept: dict[str, RunResult] = {}
+    for result in sorted(results, key=lambda result: result.created_utc):
+        suite = (result.suite.name, result.suite.version) if result.suite else None
+        scenario = (result.scenario.name, result.scenario.sha256)
+        kept[json.dumps([scenario, result.controller.name, result.seed, result.timings, suite], sort_keys=True)] = (
+            result
+        )
+    chosen = {id(result) for result in kept.values()}
+    older = len(results) - len(chosen)
+    note = f"Left out: {older} older result{'' if older == 1 else 's'} of runs that were repeated." if older else ""
+    return [result for result in results if id(result) in chosen], note
+
+
 def load(folder: Path | str) -> pd.DataFrame:
     """Read every result below a folder into one table: a row a run, metrics and settings as flat columns.
+
+    Of several results of one cell the newest counts; a warning says how many were left out.
 
     Raises:
         ResultError: there is no result, or one cannot be read.
@@ -225,6 +247,9 @@ def load(folder: Path | str) -> pd.DataFrame:
         raise problems[0]
     if not results:
         raise ResultError(f"{folder} holds no results (*{RESULT_SUFFIX}); give the folder of 'greenloop run --out'.")
+    results, note = newest(results)
+    if note:
+        warnings.warn(note, stacklevel=2)
     return pd.DataFrame([flat(result) for result in results])
 
 

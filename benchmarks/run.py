@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,11 @@ CONTROLLERS = ("fixed_time", "greedy", "max_pressure")
 BACKENDS = ("libsumo", "traci")
 #: More processes than this give nothing: each cell keeps one core busy and its SUMO another for part of the time.
 MAX_WORKERS = 64
+#: SUMO's seeds are 32-bit integers.
+MAX_SEED = 2**31 - 1
+MAX_SEEDS = 10_000
+#: Importing and making a controller before anything runs may take this long when decisions have no limit, s.
+MAKE_LIMIT_S = 60.0
 
 
 class RequestError(ValueError):
@@ -107,7 +113,7 @@ def plan(request: Request) -> Plan:
     baseline = request.baseline or (suite.baseline if suite else None)
     if baseline is not None and baseline not in controllers:
         raise RequestError(f"The baseline '{baseline}' is not among the controllers: {', '.join(controllers)}.")
-    matrix.check(scenarios, controllers, seeds[0], request.out)
+    matrix.check(scenarios, controllers, seeds[0], request.out, request.decision_limit_s or MAKE_LIMIT_S)
     like = Cell(
         scenarios[0],
         controllers[0],
@@ -124,7 +130,7 @@ def plan(request: Request) -> Plan:
         1 if request.gui else _workers(request.workers),
         baseline,
         suite.gridlock if suite else GRIDLOCK,
-        request.cell_limit_s,
+        request.cell_limit_s or None,
         f"Suite {suite.name} {suite.version}: {suite.description}" if suite else "",
     )
 
@@ -155,7 +161,7 @@ def run(
     request = Request(
         scenarios=(scenarios,) if isinstance(scenarios, (str, Path, Scenario)) else tuple(scenarios),
         controllers=(controllers,) if isinstance(controllers, str) else tuple(controllers),
-        seeds=tuple(range(1, seeds + 1)) if isinstance(seeds, int) else tuple(seeds),
+        seeds=parse_seeds(str(seeds)) if isinstance(seeds, int) else tuple(seeds),
         out=Path(out),
         **options,  # type: ignore[arg-type]
     )
@@ -187,19 +193,30 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """``5`` is the seeds 1 to 5; ``1,2,7`` and ``0-9`` name them.
 
     Raises:
-        RequestError: the text is none of these.
+        RequestError: the text is none of these, or asks for a seed above 2**31 - 1 or more than 10,000 seeds.
     """
     seeds: list[int] = []
     for part in text.replace(" ", "").strip(",").split(","):
-        found = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        found = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", part)
         if found is None or (found[2] and int(found[2]) < int(found[1])):
             raise RequestError(f"Seeds '{text}' make no sense; write 5 (for 1 to 5), 1,2,7 or 0-9.")
-        seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
-    if len(seeds) == 1 and text.strip().isdigit():
-        seeds = list(range(1, seeds[0] + 1))
+        counted = text.strip() == found[1]  # a lone number says how many
+        first, last = 1 if counted else int(found[1]), int(found[2] or found[1])
+        if len(seeds) + last - first >= MAX_SEEDS:
+            raise RequestError(f"Seeds '{text}' are more than {MAX_SEEDS:,}; ask for fewer.")
+        if last > MAX_SEED:
+            raise RequestError(f"Seed {last} is too large; SUMO takes 0 to {MAX_SEED}.")
+        seeds += range(first, last + 1)
     if not seeds:
         raise RequestError("Give at least one seed, such as --seeds 1.")
     return tuple(dict.fromkeys(seeds))
+
+
+def unknown_tag(tag: str, known: Collection[str]) -> RequestError:
+    """What to say about a tag that no scenario has."""
+    near = difflib.get_close_matches(tag, known, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(sorted(known))}."
+    return RequestError(f"No scenario has the tag '{tag}'; {hint}")
 
 
 def _scenarios(request: Request, suite: Suite | None) -> list[Scenario]:

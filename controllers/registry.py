@@ -97,14 +97,30 @@ def make(spec: str) -> Controller:
     Raises:
         ControllerError: there is no such controller, or it cannot be imported or made.
     """
-    head, _, rest = spec.partition(":")
-    if head.endswith(".py"):
-        class_name, _, options = rest.partition(":")
-        kind = _from_file(Path(head), class_name)
-    else:
-        options = rest
-        kind = _from_name(head)
+    head, class_name, options = _split(spec)
+    kind = _from_file(Path(head), class_name) if head.endswith(".py") else _from_name(head)
     return _construct(kind, _parse(spec, options), spec)
+
+
+def files(spec: str) -> dict[str, Path]:
+    """Files and folders that a spec names: the controller's own (``code``) and parameters such as ``adapter``.
+
+    Raises:
+        ControllerError: its parameters cannot be read.
+    """
+    head, _, options = _split(spec)
+    named = {"code": head} if head.endswith(".py") else {}
+    named |= {f"parameter {name}": value for name, value in _parse(spec, options).items() if isinstance(value, str)}
+    return {name: Path(value) for name, value in named.items() if value and Path(value).exists()}
+
+
+def _split(spec: str) -> tuple[str, str, str]:
+    """Name or file, class (of a file), parameters."""
+    head, _, rest = spec.partition(":")
+    if not head.endswith(".py"):
+        return head, "", rest
+    class_name, _, options = rest.partition(":")
+    return head, class_name, options
 
 
 def _from_name(name: str) -> type[Controller]:
@@ -118,7 +134,7 @@ def _from_name(name: str) -> type[Controller]:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ControllerError(f"Controller '{name}' cannot be loaded: {error}.") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ControllerError(f"Controller '{name}' cannot be loaded: {_where(error, module_name)}") from error
     return _class_in(module, class_name, f"module {module_name} of controller '{name}'")
 
@@ -148,8 +164,10 @@ def _load(path: Path, shown: Path) -> ModuleType:
         sys.path.append(str(path.parent))  # for imports of neighbouring files; last, so that it hides nothing
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
+    except BaseException as error:
+        del sys.modules[name]  # also when a time limit or Ctrl-C ends the import half-way
+        if not isinstance(error, (Exception, SystemExit)):
+            raise
         raise ControllerError(f"Controller file {shown} cannot be imported: {_where(error, str(path))}") from error
     return module
 
@@ -211,7 +229,7 @@ def _construct(kind: type[Controller], parameters: dict[str, Any], spec: str) ->
         return kind(**parameters)
     except ControllerError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         file = inspect.getsourcefile(kind) or kind.__module__
         raise ControllerError(f"Controller '{spec}' cannot be made: {_where(error, file)}") from error
 

@@ -81,16 +81,22 @@ class Workers(Generic[TaskT, ValueT]):
                 yield self._finished(future, waiting.pop(future))
 
     def _finished(self, future: Any, task: TaskT) -> Finished[TaskT, ValueT]:
-        try:
+        error = (
+            future.exception()
+        )  # not raised here: a task's SystemExit or KeyboardInterrupt must not end this process
+        if error is None:
             return Finished(task, value=future.result())
-        except ProcessExpired as error:
-            return Finished(task, problem=f"Its process died (exit code {error.exitcode}), perhaps for lack of memory.")
-        except TimeoutError as error:
-            if self.timeout_s is None or error.args[:1] != ("Task timeout",):  # the task's own
-                return Finished(task, problem=one_sentence(error))
-            return Finished(task, problem=f"It took longer than {self.timeout_s:g} s and was stopped.")
-        except Exception as error:  # whatever the task raised belongs to the task, in words
-            return Finished(task, problem=one_sentence(error))
+        return Finished(task, problem=self._problem(error))
+
+    def _problem(self, error: BaseException) -> str:
+        """Whatever the task raised belongs to the task, in words."""
+        if isinstance(error, ProcessExpired):
+            return f"Its process died (exit code {error.exitcode}), perhaps for lack of memory."
+        if isinstance(error, TimeoutError) and self.timeout_s is not None and error.args[:1] == ("Task timeout",):
+            return f"It took longer than {self.timeout_s:g} s and was stopped."
+        if not isinstance(error, Exception):
+            return f"It was ended by {type(error).__name__}, which its own code raised."
+        return one_sentence(error)
 
 
 def usable_cores() -> int:

@@ -94,12 +94,14 @@ BAD = {
     "unknown suite": (["--suite", "quik"], "no suite 'quik'; did you mean 'quick'"),
     "suite with a bad value": (["--suite", "{f}/suite.yaml"], r"suite\.yaml: version"),
     "unknown timings": ([*ONE, "--timings", "fast"], "no timings 'fast'; choose native"),
+    "too many seeds": (["--scenario", "cologne1", "--seeds", "1-99999999999"], "are more than 10,000"),
     "bad seeds": (["--scenario", "cologne1", "--seeds", "a"], "Seeds 'a' make no sense"),
     "no time": (["--scenario", "cologne1", "--minutes", "0"], "measured time is 0 min"),
     "too much demand": ([*ONE, "--demand-scale", "99"], "scale"),
     "baseline not run": ([*ONE, "--baseline", "sotl"], "'sotl' is not among the controllers"),
     "no workers": ([*ONE, "--workers", "0"], "0 workers make no sense"),
     "folder that cannot be made": ([*ONE, "--out", "{f}/file/out"], "cannot be written"),
+    "file as folder": ([*ONE, "--out", "{f}/file"], "file is a file, not a folder"),
     "read-only folder": ([*ONE, "--out", "/proc/greenloop"], "cannot be written"),
     "unknown backend": ([*ONE, "--backend", "carrier-pigeon"], "no backend 'carrier-pigeon'; choose libsumo or traci"),
 }
@@ -119,13 +121,27 @@ def test_bad_input_gets_one_sentence_before_anything_runs(greenloop: Run, files:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["run", "--sede", "1"], ["run", "--minutes", "x"], ["rum"], ["plot", "--only", "pie", "x"], ["validate"]],
+    [
+        ["run", "--sede", "1"],
+        ["run", "--minutes", "x"],
+        ["run", "--decision-limit-s", "-1"],
+        ["run", "--cell-limit-s", "-1"],
+        ["rum"],
+        ["plot", "--only", "pie", "x"],
+        ["validate"],
+    ],
 )
 def test_wrong_options_end_with_code_2_and_no_traceback(greenloop: Run, arguments: list[str]) -> None:
     code, _, err = greenloop(*arguments)
     assert code == 2
     assert "Traceback" not in err
     assert err
+
+
+def test_an_unknown_tag_names_the_nearest(greenloop: Run) -> None:
+    code, out, err = greenloop("scenarios", "--tag", "held-out")
+    assert (code, out) == (2, "")
+    assert re.fullmatch(r"greenloop: No scenario has the tag 'held-out'; did you mean held_out.*\?\n", err)
 
 
 def test_a_sweep_with_failing_controllers_ranks_the_others(greenloop: Run, files: Path) -> None:

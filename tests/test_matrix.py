@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import matrix, results
-from benchmarks.cell import Cell, network_shape, run_cell
+from benchmarks import matrix, metrics, provenance, results
+from benchmarks.cell import Cell, network_shape, run_cell, stem
 from benchmarks.run import Request, RequestError, parse_seeds, plan
 from controllers.base import ControllerError
 from scenarios import registry
@@ -65,6 +65,26 @@ class WrongSignature(Controller):
     def act(self):
         return {}
 
+class Exits(Controller):
+    def act(self, observation):
+        raise SystemExit(3)
+
+class ExitsAtOnce(Controller):
+    def __init__(self):
+        raise SystemExit(3)
+    def act(self, observation):
+        return {}
+
+class Interrupts(Controller):
+    def act(self, observation):
+        raise KeyboardInterrupt
+
+class Miscounts(Controller):
+    def act(self, observation):
+        return {}
+    def counters(self):
+        return ["one"]
+
 class KillsSumo(Controller):
     def act(self, observation):
         if observation.time_s > 25230:
@@ -103,6 +123,9 @@ def minute() -> Scenario:
         ("Nonsense", r"returned str; it must return a mapping"),
         ("WrongSignal", r"signal 'nowhere', which is not in the network"),
         ("WrongSignature", r"failed in act\(\) with TypeError"),
+        ("Exits", r"failed in act\(\) with SystemExit: 3 \(mine\.py, line \d+\)"),
+        ("ExitsAtOnce", r"cannot be made: SystemExit: 3 \(mine\.py, line \d+\)"),
+        ("Miscounts", r"no mapping of names to numbers from counters\(\)"),
     ],
 )
 def test_a_bad_controller_gives_one_sentence(user_file: Path, minute: Scenario, kind: str, says: str) -> None:
@@ -212,6 +235,56 @@ def test_a_sweep_resumes_repairs_and_goes_on_after_failures(tmp_path: Path, user
     assert len(results.load(tmp_path)) == 4
 
 
+def test_a_controller_that_ends_its_process_ends_only_its_cell(
+    tmp_path: Path, user_file: Path, minute: Scenario
+) -> None:
+    names = [f"{user_file}:{kind}" for kind in ("Exits", "ExitsAtOnce", "Interrupts")]
+    cells = matrix.make_cells([minute], [*names, "fixed_time"], [1], Cell(minute, "fixed_time", 1))
+    sweep = matrix.run(cells, tmp_path, 1, Recorder())
+    assert len(sweep.paths) == 1
+    said = {cell.controller.rpartition(":")[2]: problem for cell, problem in sweep.failed}
+    assert "SystemExit: 3" in said["Exits"]
+    assert "SystemExit: 3" in said["ExitsAtOnce"]
+    assert "ended by KeyboardInterrupt" in said["Interrupts"]
+
+
+def test_gridlock_is_measured_alike_with_and_without_detectors(
+    minute: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "standing_road_s", lambda roads, blocked: 300.0)
+    blind, seeing = (run_cell(Cell(minute, name, 1)).metrics for name in ("fixed_time", "greedy"))
+    assert blind["standing_queue_s"] == seeing["standing_queue_s"] == 300.0
+    assert math.isnan(blind["standing_lane_s"])
+    assert seeing["standing_lane_s"] >= 0
+
+
+def test_a_retrained_adapter_or_another_version_is_another_cell(
+    tmp_path: Path, minute: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "deep" / "weights"
+    weights.parent.mkdir()
+    cell = Cell(minute, f"language_model:adapter={tmp_path}", 1)
+
+    def after(text: str) -> str:
+        weights.write_text(text)
+        return stem(cell, "a")
+
+    stems = [after("old"), after("newer"), after("old")]
+    assert stems[0] == stems[2] != stems[1]
+    for changed in ("greenloop", "sumo"):
+        monkeypatch.setattr(provenance, "versions", lambda changed=changed: {changed: "99"})
+        stems.append(stem(cell, "a"))
+    assert len(set(stems)) == 4
+
+
+def test_a_controller_file_that_never_ends_is_stopped(tmp_path: Path, minute: Scenario) -> None:
+    file = tmp_path / "endless.py"
+    file.write_text("while True:\n    pass\n")
+    for _ in range(2):  # half an import is not kept
+        with pytest.raises(ControllerError, match=r"endless\.py:Mine' took longer than 0\.2 s in make\(\)"):
+            matrix.check([minute], [f"{file}:Mine"], 1, tmp_path, limit_s=0.2)
+
+
 @pytest.mark.parametrize(
     ("text", "seeds"),
     [
@@ -221,15 +294,18 @@ def test_a_sweep_resumes_repairs_and_goes_on_after_failures(tmp_path: Path, user
         ("0-3", (0, 1, 2, 3)),
         ("5-5", (5,)),
         ("1-2,2-3", (1, 2, 3)),
+        ("2147483647,", (2147483647,)),
     ],
 )
 def test_seeds_are_counted_listed_or_ranged(text: str, seeds: tuple[int, ...]) -> None:
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "x", "1;2", "-3", "5-1", "1.5", "0"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "1;2", "-3", "5-1", "1.5", "0", "10001", "1,2-10001", "0-99999999999", "2147483648,", "9" * 5000]
+)
 def test_bad_seeds_get_a_sentence(text: str) -> None:
-    with pytest.raises(RequestError, match=r"Seeds '|at least one seed"):
+    with pytest.raises(RequestError, match=r"Seeds '|at least one seed|Seed 2147483648 is too large"):
         parse_seeds(text)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_results import make_network, make_result
 
-from benchmarks import provenance, results
+from benchmarks import plots, provenance, results
 
 
 def test_a_result_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -83,6 +83,20 @@ def test_one_call_gives_a_table(tmp_path: Path) -> None:
     assert {"seed", "timings", "completion", "real_time_factor", "sumo_version"} <= set(table.columns)
     readable, problems = results.read_folder(tmp_path)
     assert (len(readable), problems) == (3, [])
+
+
+def test_of_several_results_of_a_cell_the_newest_counts(tmp_path: Path) -> None:
+    for day, delay_s in ((2, 50.0), (3, 10.0), (1, 30.0)):
+        made = make_result("greedy", 1, delay_s, created_utc=f"2026-01-0{day}T00:00:00+00:00")
+        results.write(made, tmp_path / f"{day}{results.RESULT_SUFFIX}")
+    results.write(make_result("greedy", 2), tmp_path / f"other{results.RESULT_SUFFIX}")
+    with pytest.warns(UserWarning, match=r"^Left out: 2 older results of runs that were repeated\.$"):
+        table = results.load(tmp_path)
+    assert table["seed"].tolist() == [1, 2]
+    assert table["delay_s"][0] < 15
+    told: list[str] = []
+    plots.draw(tmp_path, tmp_path / "figures", ["delay"], told.append)
+    assert told == ["Left out: 2 older results of runs that were repeated."]
 
 
 def test_a_full_disk_gives_a_sentence_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,9 @@ class Simulation:
         self._shown: dict[str, str] = {}
         self._joining: dict[str, _Joining] = {}
         self._called: NDArray[np.bool_] | None = None
-        self._audit_s = scenario.begin_s  # no installed program changes its lights before this
+        # No installed program changes its lights before this: each of them, and the first of all.
+        self._look_s = {signal.id: scenario.begin_s for signal in network.signals}
+        self._audit_s = scenario.begin_s
         self._minute_s = scenario.begin_s + 60 if options.observing else math.inf
         self._phase_of = [{phase.state: phase.index for phase in signal.phases} for signal in network.signals]
         self._links = [[(m.link, m.lane) for m in signal.movements] for signal in network.signals]
@@ -113,14 +115,18 @@ class Simulation:
 
         A switch due at second t happens in the step that begins at t, and so shows at t + 1.
         """
-        self._audit_s = math.inf
         light = self.conn.trafficlight
-        for signal_id, auditor in self.auditors.items():
-            if signal_id not in self.machines:
-                auditor.see(light.getRedYellowGreenState(signal_id), self.time_s)
+        for signal_id, look_s in self._look_s.items():
+            if look_s <= self.time_s and signal_id not in self.machines:
+                self.auditors[signal_id].see(light.getRedYellowGreenState(signal_id), self.time_s)
                 # delay_based plans in fractions of a second; the step that reaches them makes the switch
-                next_s = math.ceil(max(light.getNextSwitch(signal_id), self.time_s))
-                self._audit_s = min(self._audit_s, next_s + 1)
+                self._look_s[signal_id] = math.ceil(max(light.getNextSwitch(signal_id), self.time_s)) + 1
+        watched = (look_s for signal_id, look_s in self._look_s.items() if signal_id not in self.machines)
+        self._audit_s = min(watched, default=math.inf)
+
+    def _look_now(self, signal_id: str) -> None:
+        """Have the audit look at this signal again with the next second."""
+        self._look_s[signal_id] = self._audit_s = self.time_s
 
     def _machine(self, signal_id: str) -> SignalMachine:
         machine = self.machines.get(signal_id)
@@ -143,7 +149,7 @@ class Simulation:
             self.auditors[signal_id] = Auditor(self.auditors[signal_id].signal, self.timings)
         else:
             self._joining[signal_id] = self._way_into(signal_id, program)
-        self._audit_s = self.time_s
+        self._look_now(signal_id)
 
     def _way_into(self, signal_id: str, program: Program) -> _Joining:
         """The states, one a second, from the lights shown now to the row that the program will have reached."""
@@ -171,7 +177,7 @@ class Simulation:
             else:
                 self._set_program(signal_id, joining.program, joining.row)
                 del self._joining[signal_id]
-        self._audit_s = self.time_s
+            self._look_now(signal_id)
 
     def _set_program(self, signal_id: str, program: Program, row: int) -> None:
         """Hand a program to SUMO in one of its rows, which lasts until the program's own clock ends it."""

@@ -151,6 +151,7 @@ def plan(rng: np.random.Generator, signals: int, style: Style) -> Plan:
     lines, size = _Sheet(rng, signals, style).draw()
     result = _sections(lines, size, rng)
     _drop_sections(result, rng, style.dropped_share)
+    _keep_largest_part(result)
     _warp(result, rng, style)
     _choose_signals(result, rng, signals)
     return result
@@ -335,6 +336,23 @@ def _connected(town: Plan, gap: Section) -> bool:
             return True
         seen.update(edge)
     return False
+
+
+def _keep_largest_part(town: Plan) -> None:
+    """Leave out streets that no way leads to: a line between two arterials that both ended before it."""
+    parts: list[set[str]] = []
+    for start in town.nodes:
+        if any(start in part for part in parts):
+            continue
+        part, edge = set(), {start}
+        while edge:
+            part |= edge
+            edge = {end for at in edge for leg in town.legs[at] for end in (leg.start, leg.end)} - part
+        parts.append(part)
+    kept = max(parts, key=len)
+    town.nodes = {key: node for key, node in town.nodes.items() if key in kept}
+    town.sections = [section for section in town.sections if section.start in kept]
+    town.index()
 
 
 def _warp(town: Plan, rng: np.random.Generator, style: Style) -> None:

@@ -346,6 +346,7 @@ def sweeping(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job may ignore it
     )
     end_s = time.monotonic() + 60
     while not list((tmp_path / "r").glob("*.result.json")) and time.monotonic() < end_s:

@@ -117,7 +117,7 @@ def test_any_observation_gives_a_prompt_with_its_facts(observation: Observation,
 def expected_room(signal: Signal, phase: int, observation: Observation) -> str:
     exits = protected_exits(signal.phases[phase])
     size = COLOGNE3.exit_length_m[exits] / 7.5
-    tenths = np.floor((10 * np.minimum(observation.exit_room_veh[exits], 1e9) / size)[size >= 2].clip(0, 9))
+    tenths = np.floor((10 * observation.exit_room_veh[exits].clip(-1e9, 1e9) / size)[size >= 2].clip(0, 9))
     return "?" if np.isnan(tenths).any() else str(int(tenths.min(initial=9)))
 
 

@@ -10,7 +10,6 @@ from hypothesis import settings
 from scenarios import resco
 from sim.network import Network
 
-
 # Elsewhere each run tries new examples; what they find becomes an example of the test. CI must say the same each time.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,9 +35,9 @@ class _LaneGreedy(BestPhase):
 
         self._per_phase = self.table.total(lanes)
 
+    @abstractmethod
     def lane_veh(self, observation: Observation) -> NDArray[np.float64]:
         """The number (L,) that counts for each lane."""
-        raise NotImplementedError
 
     def scores(self, observation: Observation) -> NDArray[np.float64]:
         """Vehicles that each phase would serve."""

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks import provenance
-from benchmarks.behaviour import HOLD_PER_S
 from benchmarks.episodes import Episode, Settings
 from benchmarks.labels import HORIZONS_S, Recorder
+from controllers import registry as controllers
 from llm import dataset
 from llm.dataset import MANIFEST, RecordError
 from llm.prompt import PROMPT_VERSION
@@ -89,7 +89,12 @@ def _about(settings: Settings, failed: dict[str, str]) -> dict[str, Any]:
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": asdict(settings),
         "settings_sha256": _sha256(settings),
-        "label": {"horizons_s": list(HORIZONS_S), "then": "holding", "hold_per_s": HOLD_PER_S},
+        "policies_sha256": {
+            f"{spec} {name}": provenance.content_sha256(path)
+            for spec in sorted({*settings.drive, settings.then})
+            for name, path in controllers.files(spec).items()
+        },
+        "label": {"horizons_s": list(HORIZONS_S), "then": settings.then},
         "versions": provenance.versions(),
         "git": git.model_dump() if git else None,
         "failed": failed,

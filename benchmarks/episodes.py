@@ -17,7 +17,7 @@ from sim.network import Network
 #: Sizes of generated cities, signals; small ones are cheap to branch and as varied in their junctions.
 SIZES = (1, 2, 3, 1, 4, 2, 5, 3, 4, 6)
 #: Generated cities of each split that are used; the next episodes use the same ones with other traffic.
-CITIES = {"train": 40, "validation": 10}
+CITIES = {"train": 80, "validation": 10}
 COLOGNE_SHARE = 0.2
 BEHAVIOURS = (
     "holding",
@@ -30,6 +30,8 @@ BEHAVIOURS = (
     "greedy:switch_margin_veh=4",
     "longest_queue",
 )
+#: The policy that goes on after the phase that a branch tries.
+THEN = "holding"
 RANDOM_SHARES = (0.0, 0.0, 0.05, 0.15, 0.4)
 #: Incidents an hour in the half of the episodes that have some.
 RATES = IncidentRates(
@@ -51,6 +53,8 @@ class Settings:
     records_per_episode: int = 40
     jitter_s: float = 60.0
     draw_seed: int = 0
+    drive: tuple[str, ...] = BEHAVIOURS
+    then: str = THEN
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def _draw(split: str, number: int, settings: Settings, names: tuple[str, ...]) -
         scenario=name,
         seed=FIRST_SEED[split] + number,
         timings="native" if rng.random() < 0.8 else "clearance",
-        behaviour=str(rng.choice(BEHAVIOURS)),
+        behaviour=str(rng.choice(settings.drive)),
         random_share=float(rng.choice(RANDOM_SHARES)),
         follow_share=float(rng.choice((0.0, 0.5, 1.0))),
         demand_scale=round(float(rng.uniform(0.6, 1.4)), 2),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.behaviour import Behaviour, HoldingGreedy, prepared
+from benchmarks.behaviour import Behaviour, prepared
 from benchmarks.episodes import Episode, scenario_of
+from controllers import registry
 from controllers.base import Controller, RunContext
-from controllers.greedy import Greedy, LongestQueue
 from llm import dataset
 from llm.dataset import Record
 from llm.facts import phase_facts
-from llm.prompt import intergreen_s, near_roads, reports_in_force, signal_prompt
+from llm.prompt import intergreen_s, near_roads, phase_arrivals, reports_in_force, signal_prompt
 from scenarios import incidents
 from sim.network import Network, Signal
 from sim.observation import Observation
@@ -28,6 +31,10 @@ HORIZONS_S = (15.0, 30.0, 60.0)
 SIGNALS_AT_ONCE = 2
 #: Share kept of the decisions where at most one phase has traffic, and of those with a report for other signals only.
 QUIET_WEIGHT, UNREPORTED_WEIGHT = 0.05, 0.5
+#: Controllers whose choice every record notes.
+RIVALS = ("greedy", "holding", "longest_queue")
+#: Vehicles that arrived within a minute are known this long after it began: the loops count by full minutes.
+ARRIVALS_KNOWN_S = 120.0
 
 
 class Recorder:
@@ -40,30 +47,36 @@ class Recorder:
         self.rng = np.random.default_rng([episode.seed, 7])
 
     def records(self) -> Iterator[Record]:
-        """Every record of the run."""
+        """Every record of the run, each once it is known what arrived in the minute after it."""
+        waiting: deque[tuple[Record, Signal]] = deque()
         with Session(self.scenario, self.episode.seed, self.timings) as session:
             observation = session.start()
             self._prepare(session)
+            minutes = Minutes(session.network, self.scenario.begin_s)
             while not session.done:
+                minutes.see(observation)
+                while waiting and waiting[0][0].time_s + ARRIVALS_KNOWN_S <= observation.time_s:
+                    yield minutes.complete(*waiting.popleft())
                 decisions = dict(self.driver.act(observation))
-                if session.time_s + HORIZONS_S[-1] <= self.scenario.end_s and self.rng.random() < self.chance:
-                    for record in self._label(session, observation):
-                        yield record
+                if session.time_s + ARRIVALS_KNOWN_S <= self.scenario.end_s and self.rng.random() < self.chance:
+                    for record, signal in self._label(session, observation):
+                        waiting.append((record, signal))
                         if self.rng.random() < self.episode.follow_share:
                             decisions[record.signal] = int(record.cost(HORIZONS_S[1]).argmin())
                 observation = session.step(decisions)
+            minutes.see(observation)
+        for record, signal in waiting:
+            yield minutes.complete(record, signal)
 
     def _prepare(self, session: Session) -> None:
         seed, network = self.episode.seed, session.network
         context = RunContext(self.scenario, seed, self.timings)
         behaviour = Behaviour(self.episode.behaviour, self.episode.random_share)
         self.driver: Controller = prepared(behaviour, network, seed, context)
-        self.base: Controller = prepared(HoldingGreedy(), network, seed, context)
-        classical = {"greedy": Greedy(), "longest_queue": LongestQueue()}
-        self.classical: dict[str, Controller] = {
-            name: prepared(controller, network, seed, context) for name, controller in classical.items()
+        self.base: Controller = prepared(registry.make(self.episode.settings.then), network, seed, context)
+        self.rivals: dict[str, Controller] = {
+            name: prepared(registry.make(name), network, seed, context) for name in RIVALS
         }
-        self.classical["holding"] = self.base
         self.chance = self._chance(network)
         self.planned = incidents.schedule(self.scenario, network.roads, seed)
 
@@ -73,15 +86,15 @@ class Recorder:
         times = (self.scenario.horizon_s - HORIZONS_S[-1]) / self.timings.decision_interval_s
         return 1.3 * self.episode.settings.records_per_episode / at_once / max(times, 1.0)
 
-    def _label(self, session: Session, observation: Observation) -> list[Record]:
+    def _label(self, session: Session, observation: Observation) -> list[tuple[Record, Signal]]:
         """Label some due signals: one is varied at a time, the others do what the base policy would."""
         for report in observation.reports:
             dataset.check_wording(report.text)
         signals = self._choose(session, observation)
         if not signals:
             return []
-        choices = {name: _phases(controller.act(observation)) for name, controller in self.classical.items()}
-        usual = choices["holding"]
+        choices = {name: _phases(controller.act(observation)) for name, controller in self.rivals.items()}
+        usual = _phases(self.base.act(observation))
         candidates, places = [usual], []
         for signal in signals:
             others = [phase for phase in range(len(signal.phases)) if phase != usual[signal.id]]
@@ -89,7 +102,7 @@ class Recorder:
             candidates += [{**usual, signal.id: phase} for phase in others]
         result = session.branch(candidates, HORIZONS_S, self.base)
         return [
-            self._record(session, observation, signal, [where[p] for p in sorted(where)], result, choices)
+            (self._record(session, observation, signal, [where[p] for p in sorted(where)], result, choices), signal)
             for signal, where in zip(signals, places, strict=True)
         ]
 
@@ -142,8 +155,36 @@ class Recorder:
             choices={name: phases[signal.id] for name, phases in choices.items()},
             behaviour=f"{self.episode.behaviour},random={self.episode.random_share:g}",
             demand_scale=self.episode.demand_scale,
+            next_veh={},
             incidents=sorted(i.type for i in self.planned if i.start_s <= now_s < i.end_s and i.edge in near),
         )
+
+
+class Minutes:
+    """What the loops upstream counted in each full minute of a run, and what arrived within a minute of some time."""
+
+    def __init__(self, network: Network, begin_s: float) -> None:
+        self.network, self.begin_s = network, begin_s
+        self.counts: dict[int, NDArray[np.float64]] = {}
+
+    def see(self, observation: Observation) -> None:
+        """Note the last full minute."""
+        self.counts[self._minute(observation.time_s) - 1] = observation.flow_veh_h[:, 0] / 60
+
+    def complete(self, record: Record, signal: Signal) -> Record:
+        """The record with its arrivals: as in the minute before, and as they came."""
+        minute, share = self._minute(record.time_s), (record.time_s - self.begin_s) % 60 / 60
+        before, now, after = (self._count(minute + step) for step in (-1, 0, 1))
+        came = (1 - share) * now + share * after
+        known = {"persistence": before, "reference": came}
+        return replace(record, next_veh={name: phase_arrivals(signal, veh) for name, veh in known.items()})
+
+    def _minute(self, time_s: float) -> int:
+        return int((time_s - self.begin_s) // 60)
+
+    def _count(self, minute: int) -> NDArray[np.float64]:
+        """NaN where the run had not begun, or where a detector is out."""
+        return self.counts.get(minute, np.full(len(self.network.lanes), np.nan))
 
 
 def _phases(decisions: Any) -> dict[str, int]:

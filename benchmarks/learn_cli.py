@@ -30,24 +30,31 @@ def collect(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when missing.")] = None,
     minutes: Annotated[float, typer.Option(min=3, help="Simulated minutes of an episode.")] = 30.0,
     per_episode: Annotated[int, typer.Option(min=1, help="Records wanted of an episode.")] = 40,
+    drive: Annotated[
+        list[str] | None, typer.Option(help="Who drives: a controller; repeat for a mixture.  [default: classical]")
+    ] = None,
+    then: Annotated[str, typer.Option(help="Who goes on after the phase that a branch tries.")] = "holding",
     draw_seed: Annotated[int, typer.Option(min=0, help="Draws other episodes.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Run training scenarios and write labelled records: texts, numbers, and what every phase would have cost.
 
-    Stop with Ctrl-C whenever you like: the same command goes on where it was. Held-out scenarios are refused.
+      Stop with Ctrl-C whenever you like: the same command goes on where it was. Held-out scenarios are refused.
 
-    \b
-    Examples:
-      greenloop collect --episodes 250
-      greenloop collect --scenarios validation --episodes 30
-      greenloop collect --scenarios cologne1,city-4-7 --episodes 20 --out more
+      \b
+      Examples:
+        greenloop collect --episodes 250
+        greenloop collect --scenarios validation --episodes 30
+        greenloop collect --scenarios cologne1,city-4-7 --episodes 20 --out more
+    greenloop collect --drive language_model:adapter=runs/first/adapter --draw-seed 1 --out own
     """
     from benchmarks import collect as collecting
     from benchmarks import episodes as drawing
 
     named = scenarios not in ("train", "validation")
-    settings = drawing.Settings(minutes, per_episode, draw_seed=draw_seed)
+    settings = drawing.Settings(
+        minutes, per_episode, draw_seed=draw_seed, drive=tuple(drive or drawing.BEHAVIOURS), then=then
+    )
     names = tuple(name.strip() for name in scenarios.split(",")) if named else ()
     planned = drawing.plan(split if named else scenarios, episodes, settings, names)
     manifest = collecting.collect(planned, out, workers or _cores(), _tell)

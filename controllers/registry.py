@@ -48,6 +48,7 @@ _ENTRIES: dict[str, Entry] = {
     "actuated": Entry("controllers.actuated:Actuated", "SUMO's actuated type: a gap in the traffic ends a green."),
     "delay_based": Entry("controllers.actuated:DelayBased", "SUMO's delay_based type: delayed vehicles hold a green."),
     "greedy": Entry("controllers.greedy:Greedy", "The phase with most vehicles near the stop line. The one to beat."),
+    "holding": Entry("controllers.holding:Holding", "Greedy that finishes what it serves while its queue flows."),
     "longest_queue": Entry("controllers.greedy:LongestQueue", "The phase with most halted vehicles."),
     "max_pressure": Entry("controllers.max_pressure:MaxPressure", "Vehicles upstream minus downstream (Varaiya 2013)."),
     "max_pressure_normalised": Entry(

@@ -28,7 +28,7 @@ from scenarios.spec import Scenario
 from scenarios.wordings import WORDINGS
 
 #: Raise with every change of the fields of a record.
-FORMAT = 1
+FORMAT = 2
 SPLITS = ("train", "validation")
 MANIFEST = "manifest.json"
 #: The runs that results are reported on use small seeds; records use seeds from here on.
@@ -62,6 +62,8 @@ class Record:
         choices: what some classical controllers would do here, phase by name.
         behaviour: who drove the run.
         demand_scale: factor on the scenario's number of vehicles.
+        next_veh: per source (``persistence``, ``reference`` for what really came), for each phase, the text of the
+            vehicles that arrive within the next minute.
         incidents: types in force near the signal, as it is and not as reported.
     """
 
@@ -83,6 +85,7 @@ class Record:
     choices: dict[str, int]
     behaviour: str
     demand_scale: float
+    next_veh: dict[str, list[str]]
     incidents: list[str]
 
     def cost(self, horizon_s: float) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ import math
 import string
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -100,6 +100,18 @@ def signal_prompt(
     head = f"Green {shown} age{age} change{min(intergreen_s(signal, timings), MAX_COUNT)}"
     reports = [_report_line(network, signal, report) for report in reports_in_force(network, signal, observation)]
     return "\n".join([head, *rows, *reports, CUE])
+
+
+def phase_arrivals(signal: Signal, next_veh: NDArray[np.float64]) -> list[str]:
+    """The forecast's number in each phase's line, from (L,) vehicles per incoming lane, NaN where unknown."""
+    return [_joined(next_veh[list(phase.lanes)].tolist(), MAX_COUNT) for phase in signal.phases]
+
+
+def with_arrivals(prompt: str, arrivals: Sequence[str]) -> str:
+    """A prompt that was made without a forecast, with the numbers of ``phase_arrivals`` in its phases' lines."""
+    head, *lines = prompt.split("\n")
+    rows = [f"{line} next{number}" for line, number in zip(lines, arrivals, strict=False)]
+    return "\n".join([head, *rows, *lines[len(rows) :]])
 
 
 def max_prompt_chars(network: Network) -> int:

@@ -35,5 +35,6 @@ def make_record(number: int = 0, phases: int = 3) -> Record:
         choices={"greedy": int(queues.argmax()), "holding": 0},
         behaviour="greedy",
         demand_scale=1.0,
+        next_veh={"persistence": ["0"] * phases, "reference": ["0"] * phases},
         incidents=[],
     )

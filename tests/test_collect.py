@@ -16,10 +16,11 @@ import pytest
 from helpers import crossing, make_observation
 
 from benchmarks import collect, episodes
-from benchmarks.behaviour import Behaviour, HoldingGreedy, prepared
+from benchmarks.behaviour import Behaviour, prepared
 from benchmarks.episodes import Episode, Settings
 from benchmarks.labels import HORIZONS_S
 from controllers.base import RunContext
+from controllers.holding import Holding
 from llm import dataset
 from llm.dataset import RecordError
 from llm.facts import FACTS
@@ -77,11 +78,11 @@ def test_holding_greedy_by_hand() -> None:
     network = crossing()  # 3 s of intergreen: a factor of 1.36
     few, many = [[3, 0, 0], [0] * 3, [4, 0, 0]], [[3, 0, 0], [0] * 3, [5, 0, 0]]
     far = [[0, 3, 0], [0] * 3, [4, 0, 0]]
-    holding = prepared(HoldingGreedy(), network, 0, None)  # type: ignore[arg-type]
+    holding = prepared(Holding(), network, 0, None)  # type: ignore[arg-type]
     for zones, expected in ((few, 0), (many, 2), (far, 2)):
         assert holding.act(make_observation(network, zone_veh=zones)) == {"J": expected}
     context = RunContext(None, 0, CLEARANCE)  # type: ignore[arg-type]  # 5 s: 1.6, but nothing is flowing in the third
-    holding = prepared(HoldingGreedy(), network, 0, context)
+    holding = prepared(Holding(), network, 0, context)
     assert [holding.act(make_observation(network, zone_veh=zones))["J"] for zones in (few, many, far)] == [0, 2, 2]
     assert holding.act(make_observation(network, zone_veh=[[3, 0, 0], [0] * 3, [4.5, 0, 0]])) == {"J": 0}
 
@@ -117,7 +118,7 @@ def test_labels_are_the_costs_of_the_branches(tmp_path: Path) -> None:
         observation = session.start()
         context = RunContext(scenario, episode.seed, NATIVE)
         driver = prepared(Behaviour("greedy", 0.0), session.network, episode.seed, context)
-        base = prepared(HoldingGreedy(), session.network, episode.seed, context)
+        base = prepared(Holding(), session.network, episode.seed, context)
         while session.time_s < record.time_s:
             observation = session.step(driver.act(observation))
         tried = [{record.signal: phase} for phase in range(record.phases)]

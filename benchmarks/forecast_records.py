@@ -1,0 +1,327 @@
+"""Runs under greedy to records of forecasts: every minute what was known, and the flows and queues that came.
+
+Each run follows from its split and number alone, leaves one file, and is not run again when that file is there; so the
+command goes on where it was, after Ctrl-C or a kill. Nothing is branched, so a run costs little more than its traffic.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import provenance
+from benchmarks.behaviour import prepared
+from benchmarks.episodes import CITIES, RATES, SIZES
+from benchmarks.run import possible_rates
+from controllers.base import RunContext
+from controllers.greedy import Greedy
+from llm import forecast_data
+from llm.dataset import FIRST_SEED, MANIFEST, RecordError, network_sha256
+from llm.forecast_data import HELD_OUT, SPLITS, ForecastRecord
+from llm.forecast_state import HORIZONS_MIN, ForecastState, ForecastWatch
+from llm.prompt import near_roads
+from scenarios import incidents, registry
+from scenarios.city import SPLITS as CITY_SEEDS
+from scenarios.spec import Demand, Scenario
+from sim.network import Network
+from sim.observation import Observation
+from sim.session import Session
+from sim.timings import TIMINGS
+from sim.workers import Workers
+
+Floats = NDArray[np.float64]
+
+#: Every fifth training run is of this real network.
+REAL_TRAINING, REAL_EVERY = "cologne1", 5
+INCIDENT_SHARE = 0.6
+#: An incident still counts for so long after its end, s: the queues that it left.
+AFTERMATH_S = 900.0
+#: What forecasts are scored on: RESCO's held-out networks and generated cities, each without and with incidents.
+SCORED = (
+    *registry.names("held_out"),
+    *(f"city-{SIZES[k % len(SIZES)]}-{seed}" for k, seed in enumerate(CITY_SEEDS["held_out"])),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the records of a folder have in common; other settings need another folder."""
+
+    minutes: float = 60.0
+    jitter_s: float = 60.0
+    draw_seed: int = 0
+
+
+@dataclass(frozen=True)
+class ForecastRun:
+    """One run to record; everything follows from split, number and settings."""
+
+    split: str
+    number: int
+    scenario: str
+    seed: int
+    timings: str
+    demand_scale: float
+    incidents: bool
+    settings: Settings
+
+    @property
+    def file_name(self) -> str:
+        """Where its records go."""
+        return f"{self.split}/{self.number:05d}-{self.scenario}.jsonl.gz"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run and the folder of its records."""
+
+    run: ForecastRun
+    folder: Path
+
+
+class Progress(Protocol):
+    """Is told of each run that ended: how many of how many, its name, records, and what went wrong."""
+
+    def __call__(self, done: int, total: int, name: str, records: int, problem: str | None) -> None:
+        """One run has ended."""
+
+
+# --- which runs
+
+
+def plan(split: str, runs: int, settings: Settings, names: Sequence[str] = ()) -> list[ForecastRun]:
+    """Draw the runs of a split; a larger number begins with the same ones.
+
+    Args:
+        split: ``train``, ``validation``, or ``held_out`` for scoring.
+        runs: how many.
+        settings: what they have in common.
+        names: only these scenarios, instead of the split's own mixture.
+
+    Raises:
+        RecordError: there is no such split, or a scenario is not of it.
+    """
+    if split not in SPLITS:
+        raise RecordError(f"Forecast records have the splits {', '.join(SPLITS)}, not '{split}'.")
+    for name in dict.fromkeys(names):
+        forecast_data.check(registry.load(name), split, _seed(split, 0, 1))
+    draw = _scored if split == HELD_OUT else _drawn
+    return [draw(split, number, settings, tuple(names)) for number in range(runs)]
+
+
+def _drawn(split: str, number: int, settings: Settings, names: tuple[str, ...]) -> ForecastRun:
+    rng = np.random.default_rng([settings.draw_seed, SPLITS.index(split), number])
+    return ForecastRun(
+        split=split,
+        number=number,
+        scenario=names[number % len(names)] if names else _scenario_name(split, number),
+        seed=_seed(split, number, 1),
+        timings="native" if rng.random() < 0.8 else "clearance",
+        demand_scale=round(float(rng.uniform(0.6, 1.4)), 2),
+        incidents=bool(rng.random() < INCIDENT_SHARE),
+        settings=settings,
+    )
+
+
+def _scored(split: str, number: int, settings: Settings, names: tuple[str, ...]) -> ForecastRun:
+    """Each network without incidents, then each with them, then the next seed."""
+    known = names or SCORED
+    return ForecastRun(
+        split=split,
+        number=number,
+        scenario=known[number % len(known)],
+        seed=_seed(split, number, 2 * len(known)),
+        timings="native",
+        demand_scale=1.0,
+        incidents=bool(number // len(known) % 2),
+        settings=settings,
+    )
+
+
+def _seed(split: str, number: int, runs_per_seed: int) -> int:
+    return FIRST_SEED.get(split, 1) + number // runs_per_seed
+
+
+def _scenario_name(split: str, number: int) -> str:
+    if split == "train" and number % REAL_EVERY == REAL_EVERY - 1:
+        return REAL_TRAINING
+    place = (number - number // REAL_EVERY if split == "train" else number) % CITIES[split]
+    return f"city-{SIZES[place % len(SIZES)]}-{CITY_SEEDS[split][place]}"
+
+
+def scenario_of(run: ForecastRun) -> Scenario:
+    """The scenario with the run's demand, incidents and length.
+
+    Raises:
+        RecordError: it may not be recorded for this split.
+        ScenarioError: there is none of that name.
+    """
+    scenario = registry.load(run.scenario)
+    forecast_data.check(scenario, run.split, run.seed)
+    changed = scenario.with_(
+        end_s=min(scenario.end_s, scenario.begin_s + scenario.warmup_s + 60 * run.settings.minutes),
+        demand=Demand(scale=run.demand_scale, departure_jitter_s=run.settings.jitter_s),
+    )
+    if not run.incidents:
+        return changed
+    rates = possible_rates(changed)
+    if run.split != HELD_OUT:  # more of them, to learn from
+        rates = {name: getattr(RATES, name) if rate else 0.0 for name, rate in rates.items()}
+    return changed.with_(incident_rates=rates)
+
+
+# --- one run
+
+
+def records_of(run: ForecastRun) -> list[ForecastRecord]:
+    """Drive one run under greedy and return a record for each signal and full minute."""
+    scenario, timings = scenario_of(run), TIMINGS[run.timings]
+    sha256 = network_sha256(scenario.net_file)
+    said: list[tuple[ForecastState, tuple[str, ...]]] = []
+    with Session(scenario, run.seed, timings) as session:
+        watch, truth = ForecastWatch(session.network, scenario.begin_s), _Truth(session.network, scenario.begin_s)
+        near = _NearIncidents(scenario, session.network, run.seed)
+        greedy = prepared(Greedy(), session.network, run.seed, RunContext(scenario, run.seed, timings))
+        observation = session.start()
+        while True:
+            if watch.see(observation):
+                truth.see(observation)
+                said += [(state, near.types(state)) for state in watch.states(observation)]
+            if session.done:
+                break
+            observation = session.step(greedy.act(observation))
+    about = (run.scenario, sha256, run.seed, run.timings, run.demand_scale)
+    came = [truth.came(state) for state, _ in said]
+    return [
+        ForecastRecord(*about, state, arrived, types)
+        for (state, types), arrived in zip(said, came, strict=True)
+        if not np.isnan(arrived).all()
+    ]
+
+
+class _Truth:
+    """What the loops counted in every full minute and the queues at its end, per lane."""
+
+    def __init__(self, network: Network, begin_s: float) -> None:
+        self.network, self.begin_s = network, begin_s
+        self._flow: dict[int, Floats] = {}
+        self._queue: dict[int, Floats] = {}
+        self._unknown = np.full(len(network.lanes), np.nan)
+
+    def see(self, observation: Observation) -> None:
+        minute = self._minute(observation.time_s)
+        self._flow[minute], self._queue[minute] = observation.flow_veh_h[:, 0], observation.queue_veh
+
+    def came(self, state: ForecastState) -> Floats:
+        """(approaches, horizons, targets) after a state, NaN where it is not known."""
+        now = self._minute(state.time_s)
+        per_lane = np.stack([self._after(now, horizon) for horizon in HORIZONS_MIN], axis=1)  # (L, horizons, targets)
+        lanes = self.network.signal(state.signal).lanes
+        own = [[lane for lane in lanes if self.network.lane_edge[lane] == edge] for edge in state.approaches]
+        return np.stack([per_lane[rows].sum(axis=0) for rows in own])
+
+    def _after(self, now: int, minutes: int) -> Floats:
+        flows = [self._flow.get(now + k, self._unknown) for k in range(1, minutes + 1)]
+        return np.stack([np.mean(flows, axis=0), self._queue.get(now + minutes, self._unknown)], axis=1)
+
+    def _minute(self, time_s: float) -> int:
+        return int((time_s - self.begin_s) // 60)
+
+
+class _NearIncidents:
+    """The incidents that a run really has, by signal."""
+
+    def __init__(self, scenario: Scenario, network: Network, seed: int) -> None:
+        self.network = network
+        signalled = frozenset(network.lane_edge)
+        self.planned = incidents.schedule(scenario, network.roads, seed, signalled=signalled)
+
+    def types(self, state: ForecastState) -> tuple[str, ...]:
+        """Types within two junctions of the state's signal, from their start to a while after their end."""
+        near = near_roads(self.network, self.network.signal(state.signal))
+        now_s = state.time_s
+        found = {i.type for i in self.planned if i.start_s <= now_s < i.end_s + AFTERMATH_S and i.edge in near}
+        return tuple(sorted(found))
+
+
+# --- many runs
+
+
+def record_run(job: Job) -> int:
+    """Run once and write the records; runs on a worker. Returns how many.
+
+    Raises:
+        RecordError: the run may not be recorded for its split, or a held-out wording is in it.
+    """
+    records = records_of(job.run)
+    forecast_data.write_shard(job.folder / job.run.file_name, job.run.split, records)
+    return len(records)
+
+
+def collect(runs: Sequence[ForecastRun], folder: Path, workers: int, progress: Progress) -> dict[str, Any]:
+    """Make the runs that have no file yet, and write the manifest. Returns the manifest.
+
+    Raises:
+        RecordError: the folder holds records of other settings, or cannot be written.
+        KeyboardInterrupt: passed on; finished runs are on disk.
+    """
+    settings = runs[0].settings if runs else Settings()
+    _check_settings(folder, settings)
+    todo = [Job(run, folder) for run in runs if not _is_done(folder / run.file_name)]
+    done, failed = len(runs) - len(todo), {}
+    if todo:
+        with Workers(_load, workers) as pool:  # every city once, or workers that share one would wait for it
+            for _ in pool.run(sorted({job.run.scenario for job in todo})):
+                pass
+        with Workers(record_run, workers, timeout_s=900) as pool:
+            for ended in pool.run(todo):
+                done += 1
+                name = ended.task.run.file_name
+                if ended.problem is not None:
+                    failed[name] = ended.problem
+                progress(done, len(runs), name, ended.value or 0, ended.problem)
+    return forecast_data.write_manifest(folder, _about(settings, failed))
+
+
+def _load(name: str) -> None:
+    registry.load(name)
+
+
+def _is_done(path: Path) -> bool:
+    try:
+        return path.is_file() and bool(forecast_data.read_shard(path) or True)
+    except RecordError:
+        return False
+
+
+def _about(settings: Settings, failed: dict[str, str]) -> dict[str, Any]:
+    git = provenance.git()
+    return {
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": asdict(settings),
+        "settings_sha256": _sha256(settings),
+        "controller": "greedy",
+        "versions": provenance.versions(),
+        "git": git.model_dump() if git else None,
+        "failed": failed,
+    }
+
+
+def _sha256(settings: Settings) -> str:
+    return hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode()).hexdigest()
+
+
+def _check_settings(folder: Path, settings: Settings) -> None:
+    if not (folder / MANIFEST).is_file():
+        forecast_data.write_manifest(folder, {"settings_sha256": _sha256(settings)})
+        return
+    if forecast_data.read_manifest(folder).get("settings_sha256") != _sha256(settings):
+        raise RecordError(f"Folder {folder} holds forecasts of other settings; repeat those or choose another folder.")

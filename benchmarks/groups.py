@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +15,8 @@ from benchmarks import results
 from benchmarks.results import NetworkShape, RunResult
 
 Floats = NDArray[np.float64]
+#: Scenario, timings and content of the scenario.
+CaseKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -63,15 +67,37 @@ class Group:
 
 def group_runs(runs: Sequence[RunResult], folder: Path) -> dict[str, Group]:
     """Groups by a short name that is unique among them; ``folder`` holds the drawings of their networks."""
-    found: dict[tuple[str, str, str], list[RunResult]] = {}
+    named: dict[str, list[RunResult]] = {}
+    names = case_names(runs)
     for run in runs:
-        found.setdefault((run.scenario.name, str(run.timings["name"]), run.scenario.sha256), []).append(run)
-    named: dict[str, Group] = {}
-    for (scenario, timings, sha256), members in found.items():
-        name = scenario if timings == "native" else f"{scenario}_{timings}"
-        name = name if name not in named else f"{name}_{sha256[:8]}"
-        named[name] = Group(scenario, timings, tuple(members), _network(folder, members[0].scenario.network_sha256))
-    return named
+        named.setdefault(names[case_key(run)], []).append(run)
+    return {
+        name: Group(
+            members[0].scenario.name,
+            str(members[0].timings["name"]),
+            tuple(members),
+            _network(folder, members[0].scenario.network_sha256),
+        )
+        for name, members in named.items()
+    }
+
+
+def case_key(run: RunResult) -> CaseKey:
+    """What runs must share to be compared: the scenario with its contents, and the timings with their values."""
+    return run.scenario.name, json.dumps(run.timings, sort_keys=True), run.scenario.sha256
+
+
+def case_names(runs: Sequence[RunResult]) -> dict[CaseKey, str]:
+    """A short unique name for each case, in the order of the runs: ``cologne1``, ``cologne1_resco``."""
+    names: dict[CaseKey, str] = {}
+    for run in runs:
+        key = case_key(run)
+        timings = str(run.timings["name"])
+        name = run.scenario.name if timings == "native" else f"{run.scenario.name}_{timings}"
+        if key not in names:
+            taken = name in names.values()
+            names[key] = f"{name}_{hashlib.sha256(''.join(key).encode()).hexdigest()[:8]}" if taken else name
+    return names
 
 
 def network_file(folder: Path, sha256: str) -> Path:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from benchmarks.metrics import GRIDLOCK, GridlockRule
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -70,10 +72,11 @@ class ControllerRecord(_Record):
 
 
 class SuiteRecord(_Record):
-    """The suite that this run belongs to; a changed suite has another version."""
+    """The suite that this run belongs to, and when it calls a run gridlocked; a changed suite has another version."""
 
     name: str
     version: int
+    gridlock: GridlockRule = GRIDLOCK
 
 
 class GitRecord(_Record):
@@ -104,8 +107,22 @@ class RoadSeries(_Record):
     speed_relative: tuple[tuple[Number, ...], ...]
 
 
+class Distribution(_Record):
+    """Quantiles over vehicles at 0, 1, ..., 100 %, s; empty where there was no vehicle.
+
+    ``delay_s`` is of every scheduled vehicle (the definition of the metric), ``waiting_s`` of every inserted one:
+    the time that it stood (speed below 0.1 m/s, stops on purpose left out).
+    """
+
+    delay_s: tuple[Number, ...]
+    waiting_s: tuple[Number, ...]
+
+
 class RunResult(_Record):
-    """One cell of a benchmark: one scenario under one controller with one seed."""
+    """One cell of a benchmark: one scenario under one controller with one seed.
+
+    ``distribution`` is None in results older than it; ``trace`` names the file of ``--trace`` beside the result.
+    """
 
     schema_version: int = SCHEMA_VERSION
     suite: SuiteRecord | None
@@ -122,6 +139,8 @@ class RunResult(_Record):
     series: Series
     roads: RoadSeries | None
     wall: dict[str, Number]
+    distribution: Distribution | None = None
+    trace: str | None = None
 
 
 class RoadShape(_Record):
@@ -159,7 +178,12 @@ def write(record: RunResult | NetworkShape, path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write any text atomically.
+    """Write any text atomically; see ``write_bytes``."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write anything atomically.
 
     Raises:
         ResultError: the folder cannot be written or the disk is full.
@@ -168,8 +192,8 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)

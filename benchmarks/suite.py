@@ -48,8 +48,8 @@ class Suite(BaseModel):
 
     @property
     def record(self) -> SuiteRecord:
-        """Name and version, for results."""
-        return SuiteRecord(name=self.name, version=self.version)
+        """What results carry of the suite."""
+        return SuiteRecord(name=self.name, version=self.version, gridlock=self.gridlock)
 
 
 def names() -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import metrics, outputs, provenance, results
+from benchmarks import metrics, outputs, provenance, results, trace, tracing
 from benchmarks.calls import guarded
 from benchmarks.metrics import Horizon, Plan
 from controllers import registry
@@ -42,7 +42,7 @@ class Cell:
     """What to run.
 
     One decision of all signals may take ``decision_limit_s`` (0: no limit). ``work_dir`` holds SUMO's files while it
-    runs; a temporary folder when None.
+    runs; a temporary folder when None. ``trace`` asks for a trace beside the result.
     """
 
     scenario: Scenario
@@ -54,6 +54,7 @@ class Cell:
     suite: results.SuiteRecord | None = None
     decision_limit_s: float = 60.0
     work_dir: Path | None = None
+    trace: bool = False
 
     @property
     def name(self) -> str:
@@ -79,13 +80,14 @@ def stem(cell: Cell, scenario_sha256: str) -> str:
     return results.cell_stem(cell.scenario.name, cell.controller, cell.timings.name, cell.seed, parameters)
 
 
-def run_cell(cell: Cell) -> results.RunResult:
-    """Run one cell.
+def run_cell(cell: Cell, trace_file: Path | None = None) -> results.RunResult:
+    """Run one cell, and write its trace if a file is named for it.
 
     Raises:
         ControllerError: the controller cannot be made, raised, hung, or returned nonsense.
         SessionError: SUMO refused its input or died.
         ScenarioError, NetworkError: the scenario or its network cannot be used.
+        ResultError: the trace cannot be written.
     """
     controller = guarded(cell.controller, RESET_LIMIT_S, registry.make, cell.controller)
     options = SessionOptions(
@@ -94,14 +96,20 @@ def run_cell(cell: Cell) -> results.RunResult:
         observing=controller.observes,
         emissions=True,
         edge_interval_s=ROAD_INTERVAL_S,
+        trace=trace_file is not None,
         work_dir=cell.work_dir,
     )
     with Session(cell.scenario, cell.seed, cell.timings, options) as session:
+        log = None if trace_file is None else tracing.DecisionLog(session.network)
         try:
-            clock = _drive(cell, controller, session)
+            clock = _drive(cell, controller, session, log)
         finally:
             guarded(cell.controller, cell.decision_limit_s, controller.close)
-        return _result(cell, controller, session.finish(), clock)
+        outcome = session.finish()
+        if trace_file is not None and log is not None:
+            trace.save(tracing.make(_about(cell, session.network, outcome), outcome, log), trace_file)
+        found = _result(cell, controller, outcome, clock)
+        return found if trace_file is None else found.model_copy(update={"trace": trace_file.name})
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,7 @@ class _Clock:
     decisions_s: list[float]
 
 
-def _drive(cell: Cell, controller: Controller, session: Session) -> _Clock:
+def _drive(cell: Cell, controller: Controller, session: Session, log: tracing.DecisionLog | None) -> _Clock:
     """Start, then decide and step until the horizon ends."""
     name, looks_ahead = cell.controller, controller.looks_ahead
     begin_s = time.perf_counter()
@@ -127,17 +135,38 @@ def _drive(cell: Cell, controller: Controller, session: Session) -> _Clock:
         decisions = guarded(name, cell.decision_limit_s, controller.act, observation)
         latencies_s.append(time.perf_counter() - before_s)
         try:
+            if log is not None:
+                log.add(observation.time_s, decisions)
             observation = session.step(decisions)
         except DecisionError as error:
             raise ControllerError(f"Controller '{name}': {error}") from error
     return _Clock(ready_s - begin_s, time.perf_counter() - ready_s, latencies_s)
 
 
+@dataclass(frozen=True)
+class _Left:
+    """What SUMO's files say of a run; ``origins`` is empty where every vehicle got in."""
+
+    trips: outputs.Trips
+    origins: dict[str, outputs.Origin]
+    plans: dict[str, Plan]
+    summary: outputs.Summary
+    roads: outputs.Roads
+
+    @classmethod
+    def read(cls, outcome: Outcome) -> _Left:
+        """Read them."""
+        trips = outputs.read_trips(outcome.files.trips)
+        # Only a vehicle that never got in is missing from the trips' roads; the route files are long.
+        origins = {} if trips.inserted.all() else outputs.read_origins(outcome.demand.route_files)
+        summary, roads = outputs.read_summary(outcome.files.summary), outputs.read_roads(outcome.files.roads)
+        return cls(trips, origins, _plans(outcome, origins), summary, roads)
+
+
 def _result(cell: Cell, controller: Controller, outcome: Outcome, clock: _Clock) -> results.RunResult:
     scenario = cell.scenario
-    summary = outputs.read_summary(outcome.files.summary)
-    roads = outputs.read_roads(outcome.files.roads)
-    measured = _metrics(scenario, outcome, summary, roads) | metrics.latency_metrics(clock.decisions_s)
+    left = _Left.read(outcome)
+    measured = _metrics(scenario, outcome, left) | metrics.latency_metrics(clock.decisions_s)
     measured |= _counters(cell, controller)
     decisions_s = math.fsum(clock.decisions_s)
     return results.RunResult(
@@ -152,15 +181,42 @@ def _result(cell: Cell, controller: Controller, outcome: Outcome, clock: _Clock)
         machine=provenance.machine(),
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         metrics=measured,
-        series=_series(summary),
-        roads=_road_series(roads),
+        series=_series(left.summary),
+        roads=_road_series(left.roads),
         wall={
             "wall_setup_s": clock.setup_s,
             "wall_decisions_s": decisions_s,
             "wall_simulation_s": clock.drive_s - decisions_s,
             "real_time_factor": scenario.horizon_s / clock.drive_s,
         },
+        distribution=_distribution(metrics.distribution(left.trips, left.plans, _horizon(scenario))),
     )
+
+
+def _about(cell: Cell, network: Network, outcome: Outcome) -> trace.About:
+    scenario = cell.scenario
+    versions = provenance.versions()
+    return trace.About(
+        scenario=scenario.name,
+        controller=cell.controller,
+        seed=cell.seed,
+        timings=cell.timings.as_dict(),
+        begin_s=scenario.begin_s,
+        warmup_s=scenario.warmup_s,
+        end_s=scenario.end_s,
+        network_sha256=network_sha256(scenario),
+        versions={name: versions[name] for name in ("greenloop", "sumo") if name in versions},
+        incidents=outcome.incidents,
+        **tracing.network_parts(network),
+    )
+
+
+def _horizon(scenario: Scenario) -> Horizon:
+    return Horizon(scenario.begin_s + scenario.warmup_s, scenario.end_s)
+
+
+def _distribution(quantiles: Mapping[str, metrics.Floats]) -> results.Distribution:
+    return results.Distribution(**{name: tuple(np.round(q, 1).tolist()) for name, q in quantiles.items()})
 
 
 def _counters(cell: Cell, controller: Controller) -> metrics.Metrics:
@@ -174,22 +230,18 @@ def _counters(cell: Cell, controller: Controller) -> metrics.Metrics:
         ) from error
 
 
-def _metrics(scenario: Scenario, outcome: Outcome, summary: outputs.Summary, roads: outputs.Roads) -> metrics.Metrics:
-    trips = outputs.read_trips(outcome.files.trips)
-    horizon = Horizon(scenario.begin_s + scenario.warmup_s, scenario.end_s)
-    outside = not trips.inserted.all()  # only then must the route files be read
-    origins = outputs.read_origins(outcome.demand.route_files) if outside else {}
-    plans = _plans(outcome, origins)
+def _metrics(scenario: Scenario, outcome: Outcome, left: _Left) -> metrics.Metrics:
+    trips, plans, horizon = left.trips, left.plans, _horizon(scenario)
     blocked = {str(i["edge"]) for i in outcome.incidents if i["type"] in BLOCKING}
-    elements = {name for name, origin in origins.items() if origin.is_vehicle}
+    elements = {name for name, origin in left.origins.items() if origin.is_vehicle}
     return {
         **metrics.trip_metrics(trips, plans, horizon),
         "delay_resco_s": metrics.resco_delay(trips, plans, horizon, elements),
-        **metrics.network_metrics(summary, horizon),
+        **metrics.network_metrics(left.summary, horizon),
         **metrics.safety_metrics(outputs.read_statistics(outcome.files.statistics)),
         # Gridlock is judged by roads, which are measured under every controller; detectors see single lanes, and only
         # controllers that observe have them (else NaN).
-        "standing_queue_s": metrics.standing_road_s(roads, blocked),
+        "standing_queue_s": metrics.standing_road_s(left.roads, blocked),
         "standing_lane_s": outcome.standing_queue_s,
         "worst_wait_s": outcome.worst_wait_s,
         "switches": outcome.switches,

@@ -67,6 +67,9 @@ def run(
     cell_limit_s: Annotated[
         float | None, typer.Option(min=0, help="Longest time for one run.  [default: none]")
     ] = None,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Keep each second: vehicles, signals, decisions; for figures and replays.")
+    ] = False,
     no_figures: Annotated[bool, typer.Option("--no-figures", help="Leave the figures out.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -105,6 +108,7 @@ def run(
         baseline=baseline,
         decision_limit_s=decision_limit_s,
         cell_limit_s=cell_limit_s,
+        trace=trace,
     )
     raise typer.Exit(execute(request, figures=not no_figures, as_json=as_json))
 

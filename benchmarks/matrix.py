@@ -24,6 +24,7 @@ from benchmarks.calls import guarded
 from benchmarks.cell import Cell
 from benchmarks.groups import network_file
 from benchmarks.results import FAILED_SUFFIX, RESULT_SUFFIX, ResultError
+from benchmarks.trace import TRACE_SUFFIX
 from controllers import registry
 from scenarios import incidents
 from scenarios.demand import schedule
@@ -43,6 +44,12 @@ class Job:
     def failed_path(self) -> Path:
         """Where the sentence stands if it fails."""
         return self.path.with_name(self.path.name.removesuffix(RESULT_SUFFIX) + FAILED_SUFFIX)
+
+    @property
+    def trace_path(self) -> Path | None:
+        """Where the trace goes, if the cell asks for one."""
+        name = self.path.name.removesuffix(RESULT_SUFFIX) + TRACE_SUFFIX
+        return self.path.with_name(name) if self.cell.trace else None
 
 
 @dataclass
@@ -150,7 +157,7 @@ def work_off(job: Job) -> float:
     """Run one cell and write its result; runs on a worker. Returns the seconds it took."""
     begin_s = time.perf_counter()
     try:
-        results.write(cells.run_cell(job.cell), job.path)
+        results.write(cells.run_cell(job.cell, job.trace_path), job.path)
     finally:
         if job.cell.work_dir is not None:
             shutil.rmtree(job.cell.work_dir, ignore_errors=True)
@@ -182,7 +189,7 @@ def _is_done(job: Job) -> bool:
         results.read(job.path)
     except ResultError:
         return False
-    return True
+    return job.trace_path is None or job.trace_path.exists()
 
 
 def _in_folder(job: Job, folder: Path) -> Job:

@@ -189,6 +189,17 @@ def trip_metrics(trips: Trips, plans: Mapping[str, Plan], horizon: Horizon) -> M
     }
 
 
+def distribution(trips: Trips, plans: Mapping[str, Plan], horizon: Horizon) -> dict[str, Floats]:
+    """Quantiles at 0, 1, ..., 100 % of the delay of every scheduled and the waiting of every inserted vehicle, s.
+
+    (101,) each, ordinary and surge vehicles; empty where there is no vehicle.
+    """
+    vehicles = match(trips, plans, horizon, ("vehicle", "surge"))
+    shares = np.linspace(0.0, 1.0, 101)
+    kinds = {"delay_s": vehicles.delay_s, "waiting_s": vehicles.waiting_s[vehicles.inserted]}
+    return {name: np.quantile(values, shares) if values.size else values for name, values in kinds.items()}
+
+
 def fairness(vehicles: Vehicles) -> Metrics:
     """How evenly delay falls on the roads where vehicles start (approaches with at least five vehicles).
 

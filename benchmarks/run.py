@@ -65,6 +65,7 @@ class Request:
     baseline: str | None = None
     decision_limit_s: float = 60.0
     cell_limit_s: float | None = None
+    trace: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def plan(request: Request) -> Plan:
         gui=request.gui,
         suite=suite.record if suite else None,
         decision_limit_s=0.0 if request.gui else request.decision_limit_s,
+        trace=request.trace,
     )
     return Plan(
         matrix.make_cells(scenarios, controllers, seeds, like),

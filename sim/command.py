@@ -22,6 +22,7 @@ class SessionOptions:
         delays: add up vehicle-seconds of delay in each interval (for rewards).
         emissions: CO2 and fuel in the trip output.
         edge_interval_s: period of the road output (mean speed and density per road), None for none.
+        trace: write where every vehicle is and what every signal shows, second by second.
         work_dir: where SUMO writes; a temporary folder, removed by ``close``, when None.
     """
 
@@ -31,6 +32,7 @@ class SessionOptions:
     delays: bool = False
     emissions: bool = False
     edge_interval_s: float | None = None
+    trace: bool = False
     work_dir: Path | None = None
 
 
@@ -59,6 +61,16 @@ class OutputFiles:
     def roads(self) -> Path:
         """Mean speed and density per road and interval."""
         return self.folder / "roads.xml"
+
+    @property
+    def vehicles(self) -> Path:
+        """Every vehicle's place and speed in every second (``SessionOptions.trace``)."""
+        return self.folder / "vehicles.csv"
+
+    @property
+    def lights(self) -> Path:
+        """Every signal's state in every second (``SessionOptions.trace``)."""
+        return self.folder / "lights.csv"
 
     @property
     def detectors(self) -> Path:
@@ -108,6 +120,11 @@ def sumo_arguments(
         arguments["--additional-files"] = ",".join(map(str, additional))
     if options.emissions:
         arguments["--device.emissions.probability"] = "1"
+    if options.trace:
+        arguments["--fcd-output"] = files.vehicles
+        arguments["--fcd-output.attributes"] = "id,type,lane,pos,speed,x,y"
+        arguments["--fcd-output.skip-empty"] = "true"
+        arguments["--person-fcd-output"] = "NUL"  # else the columns have the names of whoever comes first
     return [str(part) for pair in arguments.items() for part in pair]
 
 
@@ -125,6 +142,8 @@ def _write_additional(network: Network, options: SessionOptions, files: OutputFi
             f'<edgeData id="greenloop.roads" period="{options.edge_interval_s:g}" '
             f'file={quoteattr(str(files.roads))} excludeEmpty="true"/>'
         )
+    if options.trace:  # without a source it covers every signal
+        rows.append(f'<timedEvent type="SaveTLSStates" dest={quoteattr(str(files.lights))}/>')
     if not rows:
         return []
     files.detectors.write_text("<additional>\n" + "\n".join(rows) + "\n</additional>\n")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import learn_cli
+from benchmarks import learn_cli, rl_cli
 
 app = typer.Typer(
     add_completion=False,
@@ -263,6 +263,7 @@ def doctor(as_json: Json = False) -> None:
 
 
 learn_cli.register(app)
+rl_cli.register(app)
 
 
 def main(arguments: list[str] | None = None) -> None:

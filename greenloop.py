@@ -14,6 +14,7 @@ from sim.registration import register as _register
 _register()  # gymnasium.make("greenloop/Cologne1-v0")
 
 if TYPE_CHECKING:
+    from benchmarks.compare import compare
     from benchmarks.results import RunResult
     from benchmarks.results import load as load_results
     from benchmarks.run import run
@@ -45,6 +46,7 @@ _PLACES = {
     "Session": ("sim.session", "Session"),
     "SessionOptions": ("sim.session", "SessionOptions"),
     "Timings": ("sim.timings", "Timings"),
+    "compare": ("benchmarks.compare", "compare"),
     "load_results": ("benchmarks.results", "load"),
     "load_scenario": ("scenarios.registry", "load"),
     "make_controller": ("controllers.registry", "make"),
@@ -69,6 +71,7 @@ __all__ = [
     "Session",
     "SessionOptions",
     "Timings",
+    "compare",
     "load_results",
     "load_scenario",
     "make_controller",

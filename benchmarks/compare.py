@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from benchmarks import compare_overall, compare_read, compare_rows, compare_sets, compare_words
+from benchmarks import compare_overall, compare_read, compare_rows, compare_sets, compare_words, stats
 from benchmarks.compare_overall import Chosen, Question
 from benchmarks.compare_read import CompareError
 from benchmarks.compare_sets import CaseRuns
@@ -78,6 +78,8 @@ def compare(
     question = Question(metric, sign, baselines)
     chosen = compare_overall.choose(cases, question, problems)
     overall, profiles = compare_overall.rank(chosen, question, gridlocked)
+    rows = compare_rows.rows_of(cases, question, gridlocked)
+    tests = sum(row.difference is not None and row.difference.p is not None for row in rows)
     made = Comparison(
         metric=metric,
         better="higher" if sign < 0 else "lower",
@@ -87,9 +89,10 @@ def compare(
         notes=(),
         cases=tuple(_case(case, question, chosen) for case in cases),
         overall=tuple(overall),
-        rows=tuple(compare_rows.rows_of(cases, question, gridlocked)),
+        rows=tuple(rows),
         profiles=tuple(profiles),
         gridlock=rule,
+        fewest_seeds=stats.seeds_for_significance(tests) if tests else 0,
     )
     return compare_words.told(made, cases)
 
@@ -114,6 +117,7 @@ def _case(case: CaseRuns, question: Question, chosen: Chosen) -> Case:
         oversaturated=compare_overall.oversaturated(case),
         in_overall=case.name in inside,
         weight=weights.get(case.name, 0.0),
+        timings_text=compare_words.timings_words(case.any.timings),
     )
 
 

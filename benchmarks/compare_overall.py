@@ -48,10 +48,7 @@ def choose(cases: Sequence[CaseRuns], question: Question, problems: list[str]) -
     if not _of_one_suite(left):
         left = _agreeing(left, lambda case: versions_of(case.any), "of {}", problems)
         left = _agreeing(left, lambda case: str(case.any.timings["name"]), "with {} timings", problems)
-        for scenario in dict.fromkeys(case.any.scenario.name for case in left):
-            same = [case for case in left if case.any.scenario.name == scenario]
-            chosen = _agreeing(same, _told_apart, "that is {}", problems)
-            left = [case for case in left if case not in same or case in chosen]
+        left = _one_of_each(left, problems)
     return _complete(left, set(question.baselines.values()), problems)
 
 
@@ -223,9 +220,27 @@ def _agreeing(cases: list[CaseRuns], key: Callable[[CaseRuns], str], text: str, 
         if name != best:
             problems.append(
                 f"Outside the overall ranking: {', '.join(case.name for case in members)}, {text.format(name)}; the "
-                f"ranking takes what is {text.format(best).removeprefix('that is ')}, of which there are more runs."
+                f"ranking takes what is {text.format(best)}, of which there are more runs."
             )
     return groups[best]
+
+
+def _one_of_each(cases: list[CaseRuns], problems: list[str]) -> list[CaseRuns]:
+    """Of several cases with one scenario's name keep the one with most runs."""
+    scenarios: dict[str, list[CaseRuns]] = {}
+    for case in cases:
+        scenarios.setdefault(case.any.scenario.name, []).append(case)
+    kept: list[CaseRuns] = []
+    for name, members in scenarios.items():
+        best = max(members, key=lambda case: case.count)
+        kept.append(best)
+        others = ", ".join(_told_apart(case) for case in members if case is not best)
+        if others:
+            problems.append(
+                f"{name} was run in several ways: the overall ranking takes {_told_apart(best)}, which has most runs, "
+                f"and leaves out {others}."
+            )
+    return kept
 
 
 def _complete(cases: list[CaseRuns], baselines: set[str], problems: list[str]) -> Chosen:
@@ -251,8 +266,10 @@ def _complete(cases: list[CaseRuns], baselines: set[str], problems: list[str]) -
 def _told_apart(case: CaseRuns) -> str:
     """What tells two cases of one scenario apart for a reader."""
     scenario = case.any.scenario
-    incidents = f", {len(scenario.incidents)} incidents" if scenario.incidents else ""
-    return f"{case.name} ({minutes_of(case):g} min, demand x {scenario.demand_scale:g}{incidents})"
+    number = len(scenario.incidents)
+    incidents = f", {number} incident{'s' * (number > 1)}" if number else ""
+    demand = f", demand x {scenario.demand_scale:g}" if scenario.demand_scale != 1 else ""
+    return f"{case.name} ({minutes_of(case):g} min{demand}{incidents})"
 
 
 def minutes_of(case: CaseRuns) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from benchmarks import stats
@@ -31,7 +31,7 @@ def _overall(made: Comparison) -> list[str]:
     first = made.overall[0]
     sentences = [f"{first.controller} ranks first {where}: {_score(first, made)}."]
     for verdict, text in (("better", "Significantly better than"), ("worse", "Significantly worse than")):
-        named = [f"{row.controller} ({_change(row, made)})" for row in made.overall if row.verdict == verdict]
+        named = [f"{row.controller} ({_change(row)})" for row in made.overall if row.verdict == verdict]
         if named:
             sentences.append(f"{text} {base_words(made)} {where}: {', '.join(named)}.")
     open_ = [row.controller for row in made.overall if row.verdict == "open"]
@@ -54,12 +54,22 @@ def _score(row: OverallRow, made: Comparison) -> str:
     if row.verdict == "baseline":
         return "it is the baseline itself"
     interval = f" [{row.interval[0]:.2f}, {row.interval[1]:.2f}]" if row.interval else ""
-    return f"its {metric_words(made.metric)} is {row.score:.2f}{interval} times that of {base_words(made)} (interquartile mean)"
+    what, base = metric_words(made.metric), base_words(made)
+    return f"its {what} is {row.score:.2f}{interval} times that of {base} (interquartile mean)"
 
 
-def _change(row: OverallRow, made: Comparison) -> str:
+def _change(row: OverallRow) -> str:
     p = "" if row.p_holm is None else f", p = {p_words(row.p_holm)}"
     return f"{100 * (row.score - 1):+.0f} %{p}".replace("-", "−")
+
+
+def timings_words(timings: Mapping[str, object]) -> str:
+    """Signal timings of a result, to print over its table."""
+    yellow_s = timings.get("yellow_s")
+    named = {key: timings.get(key, "?") for key in ("all_red_s", "min_green_s", "max_red_s", "decision_interval_s")}
+    yellow = "yellow as in the network's programs" if yellow_s is None else f"yellow {yellow_s} s"
+    rest = "min green {min_green_s} s, max red {max_red_s} s, decision every {decision_interval_s} s".format(**named)
+    return f"{timings['name']} ({yellow}, all-red {named['all_red_s']} s, {rest})"
 
 
 def p_words(p: float) -> str:
@@ -84,7 +94,7 @@ def _by_case(made: Comparison) -> list[str]:
             sentences.append(f"{case.name}: {'; '.join(_found(row, case.baseline) for row in found)}.")
     if made.rows and not tested and len({row.controller for row in made.rows}) > 1:
         sentences.append("With one seed nothing can be tested; run at least six.")
-    needed = stats.seeds_for_significance(len(tested)) if tested else 0
+    needed = made.fewest_seeds
     short = [case for case in made.cases if case.baseline and len(case.controllers) > 1 and len(case.seeds) < needed]
     if short and not sentences:
         sentences.append(
@@ -121,9 +131,9 @@ def _notes(made: Comparison) -> list[str]:
     better = "above" if made.better == "higher" else "below"
     tests = sum(row.difference is not None and row.difference.p is not None for row in made.rows)
     notes = [
-        f"Score: {metric_words(made.metric)} over that of {base_words(made)} on the same scenario and seed, {better} 1 is better; "
-        "interquartile mean over runs and scenarios, 95 % stratified bootstrap, seeds drawn within scenarios "
-        "(Agarwal et al. 2021).",
+        f"Score: {metric_words(made.metric)} over that of {base_words(made)} on the same scenario and seed, {better} 1 "
+        "is better; interquartile mean over runs and scenarios, 95 % stratified bootstrap, seeds drawn within "
+        "scenarios (Agarwal et al. 2021).",
         "Interval of a mean and of a paired difference: 95 % bootstrap (BCa). Seeds for 5 %: paired runs that a "
         "difference of 5 % of the baseline needs (80 % power).",
         f"p: paired permutation test, exact, corrected after Holm over {_count(tests, 'test')} by scenario and over "

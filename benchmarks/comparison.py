@@ -59,6 +59,7 @@ class Case:
         oversaturated: even fixed time cannot carry the demand; shown apart and never in the overall ranking.
         in_overall: whether the overall ranking covers it.
         weight: in the overall ranking; below 1 for networks that lie inside one another.
+        timings_text: the timings with their values, in words.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Case:
     oversaturated: bool = False
     in_overall: bool = True
     weight: float = 1.0
+    timings_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ class Comparison:
         rows: case by case, ranked within each.
         profiles: in the order of ``overall``.
         gridlock: the rule by which runs were judged.
+        fewest_seeds: so many seeds a single case needs before any of the tests in ``rows`` can be significant.
     """
 
     metric: str
@@ -186,6 +189,7 @@ class Comparison:
     rows: tuple[ScenarioRow, ...]
     profiles: tuple[Profile, ...]
     gridlock: GridlockRule = GRIDLOCK
+    fewest_seeds: int = 0
 
     def of(self, case: str) -> tuple[ScenarioRow, ...]:
         """The rows of one case, best first."""

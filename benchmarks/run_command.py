@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 from rich.text import Text
 
 from benchmarks import matrix, results
+from benchmarks.comparison import BEST
 from benchmarks.matrix import Sweep
 from benchmarks.progress import SweepProgress, escaped
 from benchmarks.run import Plan, Request, fetch_model, plan
 
 if TYPE_CHECKING:
-    from benchmarks.stats import Row
+    from benchmarks.comparison import Comparison
 
 
 def execute(request: Request, figures: bool, as_json: bool) -> int:
@@ -55,21 +55,17 @@ def _report(
     progress: SweepProgress,
     as_json: bool,
 ) -> None:
-    from benchmarks import stats, tables
+    from benchmarks import tables
+    from benchmarks.compare import compare
 
-    rows: list[Row] = []
-    baseline = ""
-    if runs:
-        import pandas as pd
-
-        frame = pd.DataFrame([results.flat(run) for run in runs])
-        baseline = stats.choose_baseline(frame, planned.baseline)
-        rows = stats.table(frame, baseline, planned.gridlock)
+    named = {run.controller.name for run in runs}
+    baseline = planned.baseline if planned.baseline in (*named, BEST) else None
+    made = compare(runs, baseline, gridlock=planned.gridlock) if runs else None
     if as_json:
-        typer.echo(json.dumps(_without_nan(_as_dict(planned, sweep, rows, drawn, baseline)), indent=1, allow_nan=False))
+        typer.echo(json.dumps(_as_dict(planned, sweep, made, drawn), indent=1, allow_nan=False))
         return
     console = tables.stdout()
-    for part in tables.ranking(rows, baseline, planned.timings_text, planned.minutes):
+    for part in tables.comparison(made) if made else ():
         console.print(part, soft_wrap=isinstance(part, Text))
     _say_where(planned, sweep, runs, drawn, progress)
 
@@ -94,23 +90,11 @@ def _say_where(
         say(f"[bold red]{len(sweep.failed)} runs failed[/]; the same command tries them again.")
 
 
-def _as_dict(planned: Plan, sweep: Sweep, rows: list[Row], drawn: list[Path], baseline: str) -> dict[str, object]:
+def _as_dict(planned: Plan, sweep: Sweep, made: Comparison | None, drawn: list[Path]) -> dict[str, object]:
     return {
         "folder": str(planned.out),
-        "timings": planned.timings_text,
-        "minutes": planned.minutes,
-        "baseline": baseline,
-        "table": [row.as_dict() for row in rows],
+        "comparison": made and made.as_dict(),
         "results": [str(path) for path in sweep.paths],
         "failed": [{"run": cell.name, "problem": problem} for cell, problem in sweep.failed],
         "figures": [str(path) for path in drawn],
     }
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,15 +1,15 @@
 """Statistics that hold for few, paired, bimodal runs: intervals, one paired test, Holm, robust means over scenarios.
 
-Pure functions of numbers; ``benchmarks.compare`` says what they are applied to. Runs are paired by seed: the same demand,
-incidents and drivers for every controller.
+Pure functions of numbers; ``benchmarks.compare`` says what they are applied to. Runs are paired by seed: the same
+demand, incidents and drivers for every controller.
 
 **The paired test** is the permutation test that flips signs (Fisher 1935; Good 2005): if two controllers are alike, the
 runs of one seed could be swapped, so every pattern of signs of the differences was as likely as the one that was seen.
 It is exact for any number of seeds and any distribution, ties and jams included, and tests the mean that the table
-shows. Wilcoxon's signed-rank test is the same test on ranks: it needs differences that are symmetric and without ties to
-speak about the same quantity, and has no more power at 3 to 10 seeds. Both share a floor: n seeds have 2^n patterns, so
-p is never below 2 / 2^n: 0.25 for three seeds, 0.06 for five, 0.03 for six. A t-test would go below, on the assumption
-that differences are normal, which runs that jam or do not jam are not.
+shows. Wilcoxon's signed-rank test is the same test on ranks: it says nothing about the mean, and gains no power at 3 to
+10 seeds. Both share a floor: n seeds have 2^n patterns, so p is never below 2 / 2^n: 0.25 for three seeds, 0.06 for
+five, 0.03 for six. A t-test would go below, on the assumption that differences are normal, which those of runs that
+jam or do not jam are not.
 """
 
 from __future__ import annotations
@@ -164,121 +164,7 @@ def improvement(mine: Floats, theirs: Floats, counts: Floats) -> Floats:
 
 
 def share_at_most(values: Floats, weights: Floats, tau: Floats) -> Floats:
-    """Weighted share of the values that are at most each ``tau``: values (N,), weights (..., N), tau (T,) -> (..., T)."""
+    """Weighted share of the values at most each ``tau``: values (N,), weights (..., N), tau (T,) give (..., T)."""
     below = (values[:, None] <= tau[None, :]).astype(np.float64)
     share: Floats = np.clip((weights / weights.sum(axis=-1, keepdims=True)) @ below, 0.0, 1.0).round(12)
     return share
-
-
-# OLD, until compare replaces it
-from dataclasses import asdict, dataclass
-from typing import Any
-import pandas as pd
-from benchmarks.comparison import Paired
-from benchmarks.metrics import GRIDLOCK, GridlockRule
-CELL_KEYS = ["scenario", "scenario_sha256", "timings"]
-class StatsError(ValueError):
-    """A comparison that cannot be made; the message is one sentence."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One controller on one scenario, as the table shows it."""
-
-    scenario: str
-    timings: str
-    rank: int
-    controller: str
-    seeds: int
-    delay_s: float
-    delay_interval_s: Interval | None
-    delay_median_s: float
-    difference_s: Paired | None
-    completion: float
-    gridlock_rate: float
-    decision_latency_p50_ms: float
-    decision_latency_p95_ms: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain nested values, for JSON."""
-        return asdict(self)
-
-
-def paired(values: pd.Series[float], baseline: pd.Series[float], seed: int = 0) -> Paired | None:
-    """Compare two series indexed by seed over the seeds that both have; None when there is none."""
-    common = values.index.intersection(baseline.index)
-    if common.empty:
-        return None
-    theirs = baseline.loc[common].to_numpy(np.float64)
-    differences = values.loc[common].to_numpy(np.float64) - theirs
-    base = float(theirs.mean())
-    return Paired(
-        seeds=len(common),
-        mean=float(differences.mean()),
-        interval=bootstrap_interval(differences.tolist(), seed=seed),
-        median=float(np.median(differences)),
-        relative=float(differences.mean()) / base if base else math.nan,
-        seeds_needed=seeds_needed(differences.tolist(), 0.05 * abs(base)),
-    )
-
-
-def gridlocked(runs: pd.DataFrame, rule: GridlockRule = GRIDLOCK) -> pd.Series[bool]:
-    """Whether each run (a row of ``results.load``) is gridlocked, judged against the others of its cell."""
-    best = runs.groupby([*CELL_KEYS, "seed"])["completion"].transform("max")
-    standing = runs["standing_queue_s"].fillna(0.0)
-    return (runs["completion"] < rule.completion_share * best) | (standing >= rule.standing_s)
-
-
-def choose_baseline(runs: pd.DataFrame, baseline: str | None = None) -> str:
-    """The controller that the others are compared with: the one asked for, fixed time, or the first.
-
-    Raises:
-        StatsError: the one asked for has no results.
-    """
-    names = list(dict.fromkeys(runs["controller"]))
-    if baseline is None:
-        return "fixed_time" if "fixed_time" in names else names[0]
-    if baseline not in names:
-        raise StatsError(f"The baseline '{baseline}' has no results; choose one of {', '.join(names)}.")
-    return baseline
-
-
-def table(runs: pd.DataFrame, baseline: str | None = None, rule: GridlockRule = GRIDLOCK) -> list[Row]:
-    """Rank the controllers on each scenario by mean delay; every run stays in the mean.
-
-    Raises:
-        StatsError: the baseline has no results.
-    """
-    chosen = choose_baseline(runs, baseline)
-    runs = runs.assign(gridlock=gridlocked(runs, rule))
-    rows: list[Row] = []
-    for keys, cell in runs.groupby(CELL_KEYS, sort=False):
-        order = cell.groupby("controller")["delay_s"].mean().sort_values(kind="stable", na_position="last")
-        reference = _by_seed(cell, chosen)
-        for rank, name in enumerate(order.index, start=1):
-            difference = None if name == chosen else paired(_by_seed(cell, str(name)), reference)
-            rows.append(_row(str(keys[0]), str(keys[2]), rank, str(name), cell[cell["controller"] == name], difference))
-    return rows
-
-
-def _by_seed(cell: pd.DataFrame, controller: str) -> pd.Series[float]:
-    return cell[cell["controller"] == controller].drop_duplicates("seed").set_index("seed")["delay_s"]
-
-
-def _row(scenario: str, timings: str, rank: int, controller: str, runs: pd.DataFrame, difference: Paired | None) -> Row:
-    delay = runs["delay_s"]
-    return Row(
-        scenario=scenario,
-        timings=timings,
-        rank=rank,
-        controller=controller,
-        seeds=len(runs),
-        delay_s=float(delay.mean()),
-        delay_interval_s=bootstrap_interval(delay.tolist()),
-        delay_median_s=float(delay.median()),
-        difference_s=difference,
-        completion=float(runs["completion"].mean()),
-        gridlock_rate=float(runs["gridlock"].mean()),
-        decision_latency_p50_ms=float(runs["decision_latency_p50_ms"].median()),
-        decision_latency_p95_ms=float(runs["decision_latency_p95_ms"].max()),
-    )

@@ -161,7 +161,7 @@ def test_a_sweep_with_failing_controllers_ranks_the_others(greenloop: Run, files
     status, out, _ = greenloop("run", *ONE, "--controller", "fixed_time", "--out", "r", "--json", "--no-figures")
     answer = json.loads(out)
     assert status == 0
-    assert [row["controller"] for row in answer["table"]] == ["fixed_time"]
+    assert [row["controller"] for row in answer["comparison"]["rows"]] == ["fixed_time"]
     assert answer["failed"] == []
 
 

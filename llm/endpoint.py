@@ -1,0 +1,351 @@
+"""Asks an OpenAI-compatible server for phases: many questions at once, with time limits, retries and a budget.
+
+One thread of its own runs the requests, so that a decision of many signals waits for the slowest answer only, a
+deadline cancels what is still under way, and a notebook's event loop is left alone. Nothing here decides what to do
+without an answer: every question gets an ``Answer``, and one without a phase says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import ssl
+import threading
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any, TypeVar
+
+import httpx2
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
+from tenacity.wait import wait_exponential_jitter
+
+from llm import endpoint_wire as wire
+from llm.endpoint_budget import Budget
+from llm.endpoint_options import EndpointError, EndpointOptions
+from llm.endpoint_record import Recorded, Recording
+from llm.endpoint_wire import Answer, Dialect, Question, RequestError
+
+LOGGER = logging.getLogger("greenloop")
+#: No answer of ours is longer; a server that sends more is stopped there.
+MAX_REPLY_BYTES = 1_000_000
+#: What is asked before a run, to find what is wrong with a server and which requests it takes.
+PROBE = Question(wire.EXAMPLE[0][1], phases=2)
+#: Dialects by address, model and mode, so that each is learnt once in a process.
+_LEARNT: dict[tuple[str | None, str | None, str], Dialect] = {}
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
+
+ValueT = TypeVar("ValueT")
+
+
+class EndpointClient:
+    """The questions of one run, asked of one server or of a recording.
+
+    Attributes:
+        budget: what was spent.
+        retries: attempts beyond each request's first.
+        recorded: answers that came from the recording.
+        latency_s: of each answered request.
+        reported_model: the model's name as the server says it.
+        dialect: what the server understands.
+    """
+
+    def __init__(self, options: EndpointOptions) -> None:
+        self.options, self.budget = options, Budget(options)
+        self.retries = self.recorded = 0
+        self.latency_s: list[float] = []
+        self.reported_model: str | None = None
+        self.dialect = _LEARNT.get(self._place, Dialect.first(options.mode))
+        self.system = _system(options)
+        self._key = ""
+        self._recording: Recording | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def open(self) -> None:
+        """Read the recording, or find the server and learn what it understands by asking one question.
+
+        Raises:
+            EndpointError: one sentence that says why this cannot work.
+        """
+        path = self.options.replay or self.options.record
+        self._recording = Recording(path) if path else None
+        if self.options.replay is not None:
+            return
+        self._key = _key(self.options.key_env)
+        self.budget.check()
+        self._start()
+        try:
+            self._run(self._learn())
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Cancel what is under way and end the thread."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(timeout=5.0)
+
+    def ask(self, questions: Sequence[Question], unasked: Answer | None = None) -> list[Answer]:
+        """Answer each question; takes at most ``deadline_s`` and a little.
+
+        Args:
+            questions: those of one decision.
+            unasked: leave the server alone, and give this answer to what the recording does not know.
+
+        Raises:
+            EndpointError: a replay lacks an answer, or recording or ledger cannot be written.
+        """
+        keys = [wire.request_key(question, self.options, self.system) for question in questions]
+        known = {key: entry for key in keys if (entry := self._known(key)) is not None}
+        self.recorded += sum(key in known for key in keys)
+        if self.options.replay is not None:
+            for key, question in zip(keys, questions, strict=True):
+                if key not in known:
+                    raise EndpointError(self._missing(question))
+        else:
+            new = {key: question for key, question in zip(keys, questions, strict=True) if key not in known}
+            known |= self._asked(new, unasked)
+        return [self._answer(known[key], question) for key, question in zip(keys, questions, strict=True)]
+
+    def _known(self, key: str) -> Recorded | None:
+        """What the recording says; a failure counts in a replay only, otherwise it is worth another try."""
+        entry = self._recording.get(key) if self._recording else None
+        return None if entry and entry.text is None and self.options.replay is None else entry
+
+    def _asked(self, questions: dict[str, Question], unasked: Answer | None) -> dict[str, Recorded]:
+        """Ask the server; equal questions are asked once."""
+        if not questions:
+            return {}
+        if unasked is not None:
+            entries = {key: self._entry(key, question, unasked) for key, question in questions.items()}
+        else:
+            entries = dict(zip(questions, self._run(self._batch(questions)), strict=True))
+        if self._recording is not None:
+            self._recording.add(entries.values())
+            entries = {key: self._known(key) or entry for key, entry in entries.items()}
+        return entries
+
+    def _answer(self, entry: Recorded, question: Question) -> Answer:
+        self.reported_model = entry.reported or self.reported_model
+        if entry.text is None:
+            return Answer(reason=entry.reason, detail=entry.detail)
+        return wire.read_phase(entry.text, question.phases, self.options.mode, entry.cut)
+
+    def _entry(self, key: str, question: Question, answer: Answer) -> Recorded:
+        return Recorded(
+            key=key,
+            model=str(self.options.model),
+            prompt=question.prompt,
+            reason=answer.reason,
+            detail=answer.detail,
+        )
+
+    def _missing(self, question: Question) -> str:
+        return (
+            f"endpoint: {self.options.replay} holds no answer to the question of {question.where}; a replay needs the "
+            "scenario, seed, timings, model and settings that were recorded: record this run with record=FILE."
+        )
+
+    # --- in the thread
+
+    def _start(self) -> None:
+        ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), daemon=True, name="endpoint")
+        self._thread.start()
+        ready.wait()
+
+    async def _serve(self, ready: threading.Event) -> None:
+        headers = {"User-Agent": "greenloop", **({"Authorization": f"Bearer {self._key}"} if self._key else {})}
+        limits = httpx2.Limits(max_connections=self.options.concurrent, keepalive_expiry=2.0)
+        async with httpx2.AsyncClient(headers=headers, timeout=None, limits=limits) as self._http:
+            self._slots, self._stop = asyncio.Semaphore(self.options.concurrent), asyncio.Event()
+            self._loop = asyncio.get_running_loop()
+            ready.set()
+            await self._stop.wait()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+    def _run(self, work: Coroutine[Any, Any, ValueT]) -> ValueT:
+        """Wait in the caller's thread, which a signal can interrupt."""
+        assert self._loop is not None, "open() comes first"
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def _learn(self) -> None:
+        """Ask the probe, each time with less, until the server takes it."""
+        while True:
+            try:
+                reply = await self._request(PROBE)
+            except RequestError as failed:
+                simpler = self.dialect.after(failed.detail) if failed.status in wire.REFUSALS else None
+                if simpler is None:
+                    raise EndpointError(self._sentence(failed)) from None
+                self.dialect = simpler
+            else:
+                named = wire.read_phase(reply.text, PROBE.phases, self.options.mode)
+                self.dialect = replace(self.dialect, example=self.dialect.example or named.phase is None)
+                _LEARNT[self._place] = self.dialect
+                return
+
+    async def _batch(self, questions: dict[str, Question]) -> list[Recorded]:
+        tasks = [asyncio.create_task(self._one(key, question)) for key, question in questions.items()]
+        _, open_tasks = await asyncio.wait(tasks, timeout=self.options.deadline_s)
+        for task in open_tasks:
+            task.cancel()
+        await asyncio.gather(*open_tasks, return_exceptions=True)
+        late = Answer(reason="late", detail=f"no answer within {self.options.deadline_s:g} s")
+        return [
+            self._entry(key, question, late) if task in open_tasks else task.result()
+            for task, (key, question) in zip(tasks, questions.items(), strict=True)
+        ]
+
+    async def _one(self, key: str, question: Question) -> Recorded:
+        try:
+            async with self._slots:
+                reply = await self._request(question)
+        except RequestError as failed:
+            return self._entry(key, question, Answer(reason=failed.reason, detail=failed.detail))
+        said = {"text": self._clean(reply.text), "cut": reply.cut, "reported": self.reported_model}
+        usage = reply.usage or wire.Usage()
+        tokens = {"tokens_in": usage.prompt_tokens, "tokens_out": usage.completion_tokens}
+        return self._entry(key, question, Answer()).model_copy(update=said | tokens)
+
+    async def _request(self, question: Question) -> wire.Reply:
+        """One question with its retries."""
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self.options.retries + 1) | stop_before_delay(self.options.deadline_s),
+            wait=_wait_s,
+            retry=retry_if_exception(lambda error: isinstance(error, RequestError) and error.retry),
+            before_sleep=self._count_retry,
+            reraise=True,
+        )
+        reply: wire.Reply = await retrying(self._attempt, question)
+        return reply
+
+    def _count_retry(self, _: RetryCallState) -> None:
+        self.retries += 1
+
+    async def _attempt(self, question: Question) -> wire.Reply:
+        request = wire.body(question, self.options, self.system, self.dialect)
+        most_in = (len(self.system) + len(question.prompt)) // 2 + 32  # no tokenizer needs a token for each two letters
+        with self.budget.spending(most_in, self.options.answer_tokens) as spend:
+            begin_s = time.perf_counter()
+            try:
+                async with asyncio.timeout(self.options.timeout_s):
+                    status, headers, data = await self._post(request)
+            except TimeoutError:  # it may have worked all the same, so the estimate stands
+                raise RequestError("timeout", f"no answer within {self.options.timeout_s:g} s", retry=True) from None
+            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+                spend.is_free()
+                raise _connection(error) from None
+            if status != 200:
+                spend.is_free()
+                raise wire.failure(status, headers, self._clean(data.decode("utf-8", "replace")))
+            self.latency_s.append(time.perf_counter() - begin_s)
+            reply = self._read(data)
+            if reply.usage is not None:
+                spend.tokens_in, spend.tokens_out = reply.usage.prompt_tokens, reply.usage.completion_tokens
+            return reply
+
+    async def _post(self, request: dict[str, Any]) -> tuple[int, httpx2.Headers, bytes]:
+        async with self._http.stream("POST", self._address, json=request) as response:
+            data = bytearray()
+            async for chunk in response.aiter_bytes():
+                data += chunk
+                if len(data) > MAX_REPLY_BYTES:
+                    raise RequestError("malformed", f"its answer is longer than {MAX_REPLY_BYTES:,} bytes")
+            return response.status_code, response.headers, bytes(data)
+
+    def _read(self, data: bytes) -> wire.Reply:
+        reply = wire.read_reply(self._clean(data.decode("utf-8", "replace")).encode())
+        if reply.model:  # servers of local folders report a path, which says too much about a machine
+            self.reported_model = self._clean(PurePath(reply.model).name if reply.model[0] in "/~" else reply.model)
+        return reply
+
+    # --- words
+
+    @property
+    def _place(self) -> tuple[str | None, str | None, str]:
+        return self.options.url, self.options.model, self.options.mode
+
+    @property
+    def _address(self) -> str:
+        return f"{self.options.url}/{'completions' if self.options.mode == 'completion' else 'chat/completions'}"
+
+    def _clean(self, text: str) -> str:
+        """Some servers repeat the key in their errors; it must not reach a log, a record or a result."""
+        return text.replace(self._key, "[key]") if self._key else text
+
+    def _sentence(self, failed: RequestError) -> str:
+        url, name, detail = self.options.url, self.options.key_env, failed.detail
+        if failed.status in (401, 403):
+            if self._key:
+                return f"endpoint: {url} refuses the key in {name} ({detail}); put a valid one there."
+            return (
+                f"endpoint: {url} wants a key ({detail}); put it into the environment variable {name}, or name another "
+                "variable with key_env."
+            )
+        hints = {
+            "unreachable": "start the server, or correct url",
+            "timeout": "a server that loads its model first needs a longer timeout_s",
+            "rate_limited": "try again later, or raise retries and deadline_s",
+            "server_error": "see the server's own log",
+            "malformed": "correct url, which usually ends in /v1",
+            "budget": "raise it",
+        }
+        hint = hints.get(failed.reason, f"check url, which usually ends in /v1, and model={self.options.model}")
+        return f"endpoint: {url} gives no answers: {detail}; {hint}."
+
+
+def _connection(error: Exception) -> RequestError:
+    """What kept a request from getting through; a connection that broke is tried again, one never made is not."""
+    if isinstance(error, httpx2.TimeoutException):
+        return RequestError("timeout", "no connection in time", retry=True)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return RequestError("unreachable", f"the encrypted connection failed ({_words(cause)})")
+        cause = cause.__cause__ or cause.__context__
+    made = isinstance(error, (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError))
+    return RequestError("unreachable", f"{'connection lost' if made else 'no connection'} ({_words(error)})", made)
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _wait_s(state: RetryCallState) -> float:
+    """As long as the server asks, else exponential with jitter."""
+    error = state.outcome.exception() if state.outcome else None
+    asked_s = error.retry_after_s if isinstance(error, RequestError) else None
+    if asked_s is not None:
+        return asked_s
+    return wait_exponential_jitter(_FIRST_WAIT_S, _LONGEST_WAIT_S, jitter=_FIRST_WAIT_S)(state)
+
+
+def _system(options: EndpointOptions) -> str:
+    """The system message; nothing in completion mode, where the prompt stands alone."""
+    if options.system is None:
+        return wire.SYSTEM if options.mode == "chat" else ""
+    try:
+        return options.system.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EndpointError(f"endpoint: system={options.system} cannot be read ({_words(error)}).") from None
+
+
+def _key(variable: str) -> str:
+    """The key, which is never shown; empty without one."""
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise EndpointError(f"endpoint: what {variable} holds cannot be a key: it has spaces or odd characters.")
+    return key

@@ -39,6 +39,8 @@ class Entry:
     summary: str
     looks_ahead: bool = False
     needs_model: bool = False
+    needs_options: bool = False  # cannot be made by its name alone
+    writes: tuple[str, ...] = ()  # parameters that name files which it writes: what these hold is no part of a run
 
 
 _ENTRIES: dict[str, Entry] = {
@@ -58,6 +60,18 @@ _ENTRIES: dict[str, Entry] = {
     "random_phase": Entry("controllers.random_phase:RandomPhase", "A random phase each time, fixed by the seed."),
     "lookahead": Entry(
         "controllers.lookahead:Lookahead", "The teacher: simulates every phase, keeps the cheapest.", looks_ahead=True
+    ),
+    "phase_net": Entry(
+        "controllers.phase_net:PhaseNetController", "A plain neural network on the model's records: folder=..."
+    ),
+    "reinforcement": Entry(
+        "controllers.reinforcement:Reinforcement", "A policy of 'greenloop train-rl': folder=...", needs_options=True
+    ),
+    "endpoint": Entry(
+        "controllers.endpoint:Endpoint",
+        "Any model behind an OpenAI-compatible server: url=..., model=...",
+        needs_options=True,
+        writes=("record", "ledger"),
     ),
     "language_model": Entry(
         "controllers.language_model:LanguageModel", "A language model scores the phases.", needs_model=True
@@ -104,14 +118,16 @@ def make(spec: str) -> Controller:
 
 
 def files(spec: str) -> dict[str, Path]:
-    """Files and folders that a spec names: the controller's own (``code``) and parameters such as ``adapter``.
+    """Files and folders that a spec reads: the controller's own (``code``) and parameters such as ``adapter``.
 
     Raises:
         ControllerError: its parameters cannot be read.
     """
     head, _, options = _split(spec)
     named = {"code": head} if head.endswith(".py") else {}
-    named |= {f"parameter {name}": value for name, value in _parse(spec, options).items() if isinstance(value, str)}
+    written = _ENTRIES[head].writes if head in _ENTRIES else ()
+    read = {name: value for name, value in _parse(spec, options).items() if name not in written}
+    named |= {f"parameter {name}": value for name, value in read.items() if isinstance(value, str)}
     return {name: Path(value) for name, value in named.items() if value and Path(value).exists()}
 
 

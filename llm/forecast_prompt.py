@@ -1,16 +1,16 @@
 """The state of one signal's approaches as compact text, with a marker for each approach after all facts.
 
     07:12
-    A in7,5,6,14,8 mean70,66 queue3,5
-    B in0,1,?,0,2 mean9,8 queue0,0
+    A in7,5,6,14,8 mean70,66 queue3,5,4
+    B in0,1,?,0,2 mean9,8 queue0,0,1
     Report before A: 07:05 crash on Aachener Strasse, one of two lanes blocked
     Next A B
 
 ``in`` counts the vehicles of each of the last five minutes on the induction loops upstream, oldest first; ``mean`` is
-the flow of the last 15 minutes and of the run so far, in vehicles per ten minutes; ``queue`` the halted vehicles now
-and their mean over five minutes. ``?`` is what detectors do not tell. Reports say on which side of which approaches
-the road lies: ``on`` them, ``before`` or ``after``. Attention is causal, so each approach's forecast is read at its
-letter in the last line, which has seen everything.
+the flow of the last 15 minutes and of the run so far, in vehicles per ten minutes; ``queue`` the halted vehicles now,
+and their means over five minutes and the run. ``?`` is what detectors do not tell. Reports say on which side of which
+approaches the road lies: ``on`` them, ``before`` or ``after``. Attention is causal, so each approach's forecast is read
+at its letter in the last line, which has seen everything.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def forecast_prompt(time_s: float, traffic: NDArray[np.float64], places: Sequenc
 
     Args:
         time_s: SUMO's clock.
-        traffic: (approaches, counts and the four numbers of ``TRAFFIC_FIELDS`` after them), NaN where unknown.
+        traffic: (approaches, ``TRAFFIC_FIELDS`` without the clock), NaN where unknown.
         places: the reports to tell, oldest first.
     """
     letters = phase_letters(len(traffic))
@@ -65,9 +65,9 @@ def without_reports_text(prompt: str) -> str:
 
 
 def _row(facts: Sequence[float]) -> str:
-    *counts, recent, run, queue, queue_mean = facts
+    *counts, recent, run = facts[:-3]
     means = f"{_number(recent / 6)},{_number(run / 6)}"
-    return f"in{','.join(map(_number, counts))} mean{means} queue{_number(queue)},{_number(queue_mean)}"
+    return f"in{','.join(map(_number, counts))} mean{means} queue{','.join(map(_number, facts[-3:]))}"
 
 
 def _report_line(place: Place) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ TRAFFIC_FIELDS = (
     "flow_run_veh_h",
     "queue_veh",
     "queue_5_veh",  # mean of the last five minutes
+    "queue_run_veh",
     "clock_h",
 )
 REPORT_FIELDS = (
@@ -106,7 +108,9 @@ class ForecastWatch:
         self._counts: deque[Floats] = deque([np.full(len(network.lanes), np.nan)] * COUNTS_MIN, maxlen=COUNTS_MIN)
         self._queues: deque[Floats] = deque(maxlen=COUNTS_MIN)  # mean of each minute
         self._seen: list[Floats] = []  # queues of this minute so far
-        self._sum, self._minutes = np.zeros(len(network.lanes)), np.zeros(len(network.lanes))
+        lanes = len(network.lanes)
+        self._sum, self._minutes = np.zeros(lanes), np.zeros(lanes)  # vehicles and minutes counted so far
+        self._queue_sum, self._queue_minutes = np.zeros(lanes), np.zeros(lanes)
         self._minute: int | None = None
 
     def see(self, observation: Observation) -> bool:
@@ -124,7 +128,10 @@ class ForecastWatch:
             self._add(observation.flow_veh_h[:, 0] / 60, 1)
         if minute:
             self._counts.append(observation.flow_veh_h[:, 0] / 60)
-        self._queues.append(_mean(np.array(self._seen)))
+        queue = _mean(np.array(self._seen))
+        self._queues.append(queue)
+        self._queue_sum += np.nan_to_num(queue)
+        self._queue_minutes += ~np.isnan(queue)
         self._seen, self._minute = [], minute
         return True
 
@@ -161,12 +168,12 @@ class ForecastWatch:
         return arrivals
 
     def _lane_fields(self, observation: Observation) -> Floats:
-        """(L, 9) the traffic fields of each lane but the clock."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            run = np.where(self._minutes > 0, 60 * self._sum / self._minutes, np.nan)
+        """(L, 10) the traffic fields of each lane but the clock."""
+        run = _share(60 * self._sum, self._minutes)
         recent = observation.flow_veh_h[:, 2] if self._minute else np.full(len(run), np.nan)  # nothing counted yet
         columns = [*self._counts, recent, run, observation.queue_veh]
-        return np.stack([*columns, _mean(np.array(self._queues))], axis=1)
+        queues = (_mean(np.array(self._queues)), _share(self._queue_sum, self._queue_minutes))
+        return np.stack([*columns, *queues], axis=1)
 
     def _state(self, signal: Signal, lanes: Floats, observation: Observation) -> ForecastState:
         view = self._views[signal.index]
@@ -261,5 +268,9 @@ def _report_fields(places: Sequence[Place], approaches: int, now_s: float) -> Fl
 def _mean(rows: Floats) -> Floats:
     """Mean over the first axis of what is known."""
     known = ~np.isnan(rows)
-    total = np.where(known, rows, 0.0).sum(axis=0)
-    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
+    return _share(np.where(known, rows, 0.0).sum(axis=0), known.sum(axis=0))
+
+
+def _share(total: Floats, count: NDArray[Any]) -> Floats:
+    """The quotient, NaN where nothing was counted."""
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

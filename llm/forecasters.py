@@ -1,0 +1,246 @@
+"""Forecasters: one contract for the language model, the plain ones, and a user's own.
+
+A spec is one of::
+
+    ridge                            a name of ``names()``
+    language_model:head=runs/first   the same with parameters
+    my_file.py:MyForecaster          a class in a file of one's own, with parameters after another colon
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm.forecast_space import BAND, anchors, restored, scaled
+from llm.forecast_state import COUNTS_MIN, HORIZONS_MIN, QUANTILES, TARGETS, ForecastState, column, stacked
+
+if TYPE_CHECKING:
+    from llm.forecast_data import ForecastRecord
+
+Floats = NDArray[np.float64]
+
+
+class ForecastError(RuntimeError):
+    """A forecaster that cannot do its work; the message is one sentence that says why and what to do."""
+
+
+class Forecaster(ABC):
+    """Says the flow and the queue of every approach one, five and fifteen minutes ahead.
+
+    A subclass needs ``forecast`` only; one that learns defines ``fit`` as well.
+    """
+
+    def fit(  # noqa: B027 - most plain forecasters learn nothing
+        self, train: Sequence[ForecastRecord], validation: Sequence[ForecastRecord]
+    ) -> None:
+        """Learn from records; called once, before any forecast. ``validation`` is for early stopping only."""
+
+    @abstractmethod
+    def forecast(self, states: Sequence[ForecastState]) -> Floats:
+        """Forecast some signals.
+
+        Args:
+            states: what is known of each signal; ``llm.forecast_state.stacked(states)`` gives the fields of all
+                their approaches at once, (A, len(FIELDS)).
+
+        Returns:
+            (A, horizons, targets, quantiles) for all approaches of all states in order: ``HORIZONS_MIN`` 1, 5 and 15
+            min, ``TARGETS`` mean flow until then (veh/h) and halted vehicles then, ``QUANTILES`` 10, 50 and 90 %.
+        """
+
+
+def checked(name: str, forecaster: Forecaster, states: Sequence[ForecastState]) -> Floats:
+    """Ask for a forecast and make sure that it is one.
+
+    Raises:
+        ForecastError: it failed, has another shape, holds what is not a number, or its quantiles cross.
+    """
+    approaches = sum(len(state.approaches) for state in states)
+    shape = (approaches, len(HORIZONS_MIN), len(TARGETS), len(QUANTILES))
+    try:
+        found = np.asarray(forecaster.forecast(states), np.float64)
+    except ForecastError:
+        raise
+    except Exception as error:  # whatever a user's own forecaster raises
+        what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":.")
+        raise ForecastError(f"Forecaster '{name}' failed in forecast() with {what}.") from error
+    if found.shape != shape:
+        raise ForecastError(
+            f"Forecaster '{name}' gave an array of shape {found.shape}; {shape} was expected: approaches, horizons, "
+            "targets, quantiles."
+        )
+    if not np.isfinite(found).all():
+        raise ForecastError(f"Forecaster '{name}' gave numbers that are not finite; say 0 where nothing is known.")
+    if (np.diff(found, axis=-1) < -1e-6).any():
+        raise ForecastError(f"Forecaster '{name}' gave quantiles that cross; sort them along the last axis.")
+    return found
+
+
+# --- the plainest
+
+
+class PointForecaster(Forecaster):
+    """A rule that gives one number; the band comes from its errors on the training records, in the scaled space."""
+
+    def __init__(self) -> None:
+        shape = (len(HORIZONS_MIN), len(TARGETS), 1)
+        self._band = np.tile(np.array([-BAND, 0.0, BAND]), shape)
+
+    @abstractmethod
+    def point(self, fields: Floats) -> Floats:
+        """The forecast (A, horizons, targets), veh/h and vehicles."""
+
+    def fit(self, train: Sequence[ForecastRecord], validation: Sequence[ForecastRecord]) -> None:  # noqa: ARG002
+        """Take the 10 and 90 % quantiles of the errors."""
+        from llm.forecast_data import came, states
+
+        fields = stacked(states(train))
+        errors = scaled(came(train), fields) - scaled(self.point(fields), fields)
+        self._band = np.moveaxis(np.nanquantile(errors, QUANTILES, axis=0), 0, -1)
+        self._band[..., QUANTILES.index(0.5)] = 0.0  # the rule's own number stays the median
+
+    def forecast(self, states: Sequence[ForecastState]) -> Floats:
+        """The rule's number and its band."""
+        fields = stacked(states)
+        return restored(scaled(self.point(fields), fields)[..., None] + self._band, fields)
+
+
+class Persistence(PointForecaster):
+    """What was measured goes on: over h minutes the flow of the last h minutes, and the queue of now."""
+
+    def point(self, fields: Floats) -> Floats:
+        """The last window of the same length; the anchor where the detectors are out."""
+        counts = np.stack([column(fields, f"count_{k}_veh") for k in range(COUNTS_MIN, 0, -1)], axis=1)
+        known = ~np.isnan(counts)
+        five = 60 * np.where(known, counts, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        five[~known.any(axis=1)] = np.nan
+        flows = np.stack([60 * counts[:, -1], five, column(fields, "flow_15_veh_h")], axis=1)
+        queue = np.repeat(column(fields, "queue_veh")[:, None], len(HORIZONS_MIN), axis=1)
+        return _filled(np.stack([flows, queue], axis=-1), fields)
+
+
+class PastMean(PointForecaster):
+    """The run's own mean so far, for every horizon."""
+
+    def point(self, fields: Floats) -> Floats:
+        """Mean flow and mean queue since the run began."""
+        means = np.stack([column(fields, "flow_run_veh_h"), column(fields, "queue_run_veh")], axis=-1)
+        return _filled(np.repeat(means[:, None, :], len(HORIZONS_MIN), axis=1), fields)
+
+
+def _filled(values: Floats, fields: Floats) -> Floats:
+    return np.where(np.isnan(values), anchors(fields)[0], values)
+
+
+# --- by name
+
+_PLACES = {
+    "persistence": "llm.forecasters:Persistence",
+    "past_mean": "llm.forecasters:PastMean",
+    "ridge": "llm.forecast_models:Ridge",
+    "boosted_trees": "llm.forecast_models:BoostedTrees",
+    "gru": "llm.forecast_gru:Gru",
+    "language_model": "llm.forecast_language_model:LanguageModelForecaster",
+    "language_model_without_reports": "llm.forecast_language_model:WithoutReports",
+}
+
+
+def names() -> tuple[str, ...]:
+    """The forecasters that ``make`` knows by name."""
+    return tuple(_PLACES)
+
+
+def make(spec: str) -> Forecaster:
+    """Make a forecaster from a spec; see the module's head for its forms.
+
+    Raises:
+        ForecastError: there is no such forecaster, or it cannot be imported or made.
+    """
+    head, _, rest = spec.partition(":")
+    if head.endswith(".py"):
+        class_name, _, options = rest.partition(":")
+        kind = _from_file(Path(head), class_name)
+    else:
+        kind, options = _from_name(head), rest
+    return _construct(kind, _parse(spec, options), spec)
+
+
+def _from_name(name: str) -> type[Forecaster]:
+    if name not in _PLACES:
+        near = difflib.get_close_matches(name, _PLACES, n=1, cutoff=0.4)
+        hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(_PLACES)}."
+        raise ForecastError(f"There is no forecaster '{name}'; {hint} A file of your own is my_file.py:MyForecaster.")
+    module, _, class_name = _PLACES[name].partition(":")
+    kind: type[Forecaster] = getattr(importlib.import_module(module), class_name)
+    return kind
+
+
+def _from_file(file: Path, class_name: str) -> type[Forecaster]:
+    if not file.is_file():
+        raise ForecastError(f"Forecaster file {file} does not exist; check the path.")
+    name = f"greenloop_user_{file.stem}_{abs(hash(file.resolve()))}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look a class's module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+        raise ForecastError(f"Forecaster file {file} cannot be imported: {what}.") from error
+    kind = getattr(module, class_name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Forecaster) and not inspect.isabstract(kind)):
+        raise ForecastError(
+            f"'{class_name}' in {file} is no forecaster; name a class that derives from greenloop.Forecaster and "
+            "defines forecast()."
+        )
+    return kind
+
+
+def _parse(spec: str, options: str) -> dict[str, Any]:
+    parameters: dict[str, Any] = {}
+    for part in options.split(",") if options else ():
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise ForecastError(f"'{part}' in '{spec}' is no parameter; write name:key=value,key=value.")
+        parameters[name.strip()] = _value(value.strip())
+    return parameters
+
+
+def _value(text: str) -> Any:
+    words: dict[str, Any] = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _construct(kind: type[Forecaster], parameters: dict[str, Any], spec: str) -> Forecaster:
+    accepted = inspect.signature(kind).parameters
+    if unknown := [name for name in parameters if name not in accepted]:
+        raise ForecastError(
+            f"Forecaster '{spec}' has no parameter '{unknown[0]}'; it has {', '.join(accepted) or 'none'}."
+        )
+    try:
+        return kind(**parameters)
+    except ForecastError:
+        raise
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+        raise ForecastError(f"Forecaster '{spec}' cannot be made: {what}.") from error

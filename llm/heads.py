@@ -1,0 +1,130 @@
+"""The forecast head: quantiles of flow and queue from a vector for each approach, and the loss that it learns by."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from llm.backbone import BackboneError
+from llm.forecast_prompt import FORECAST_PROMPT_VERSION
+from llm.forecast_space import BAND
+from llm.forecast_state import HORIZONS_MIN, QUANTILES, TARGETS
+
+FILE, ABOUT = "forecast_head.safetensors", "forecast_head.json"
+_SHAPE = (len(HORIZONS_MIN), len(TARGETS))
+_MEDIAN = QUANTILES.index(0.5)
+
+
+class QuantileHead(nn.Module):
+    """(A, width) features to (A, horizons, targets, quantiles) in the scaled space; quantiles never cross.
+
+    The median is a linear read-out of the features, of what a small network makes of them and of the plain numbers
+    ``facts``; the outer quantiles lie below and above it by a softplus. An untrained head says the anchor with the band
+    of a Poisson count, so training starts at the plain forecast.
+
+    Args:
+        width: of the features.
+        facts: how many plain numbers are read beside them, 0 for none.
+        hidden: width of the small network.
+        dropout: of its hidden values.
+    """
+
+    def __init__(self, width: int, facts: int = 0, hidden: int = 64, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.width, self.facts, self.hidden, self.dropout = width, facts, hidden, dropout
+        outputs = 3 * int(np.prod(_SHAPE))
+        self.mean: torch.Tensor
+        self.spread: torch.Tensor
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("spread", torch.ones(width))
+        self.mix = nn.Sequential(nn.Linear(width + facts, hidden), nn.GELU(), nn.Dropout(dropout))
+        self.out = nn.Linear(hidden, outputs)
+        self.direct = nn.Linear(facts, outputs, bias=False) if facts else None
+        for layer in (self.out, self.direct):
+            if layer is not None:
+                nn.init.zeros_(layer.weight)
+        with torch.no_grad():
+            gap = float(np.log(np.expm1(BAND)))  # softplus of it is the band
+            self.out.bias.copy_(torch.tensor([0.0, gap, gap]).repeat(outputs // 3))
+
+    def scale_to(self, features: torch.Tensor) -> None:
+        """Bring the features to mean 0 and spread 1, as seen on the training records."""
+        self.mean.copy_(features.mean(0))
+        self.spread.copy_(features.std(0).clamp(min=1e-3))
+
+    def forward(self, features: torch.Tensor, facts: torch.Tensor | None = None) -> torch.Tensor:
+        """Quantiles of each approach; ``facts`` is (A, facts) where the head reads any."""
+        inputs = (features.float() - self.mean) / self.spread
+        if self.direct is not None:
+            assert facts is not None
+            inputs = torch.cat([inputs, facts], -1)
+        raw = self.out(self.mix(inputs))
+        if self.direct is not None:
+            raw = raw + self.direct(facts)
+        median, below, above = raw.view(-1, *_SHAPE, 3).unbind(-1)
+        softplus = nn.functional.softplus
+        return torch.stack([median - softplus(below), median, median + softplus(above)], -1)
+
+    # --- files
+
+    def save(self, folder: Path, about: dict[str, Any]) -> None:
+        """Write the weights and what they were made from, beside an adapter if the folder holds one."""
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / FILE)
+        shape = {"width": self.width, "facts": self.facts, "hidden": self.hidden}
+        said = {**about, **shape, "horizons_min": HORIZONS_MIN, "prompt_version": FORECAST_PROMPT_VERSION}
+        (folder / ABOUT).write_text(json.dumps(said, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> tuple[QuantileHead, dict[str, Any]]:
+        """Read what ``save`` wrote: the head, ready to use, and what it was made from.
+
+        Raises:
+            BackboneError: it is missing, damaged, or made for other prompts.
+        """
+        from safetensors.torch import load_file
+
+        if not (folder / FILE).is_file():
+            raise BackboneError(f"Folder {folder} holds no {FILE}; run 'greenloop train-forecast' to make one.")
+        try:
+            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            version = about["prompt_version"]
+            head = cls(about["width"], about["facts"], about["hidden"])
+            head.load_state_dict(load_file(folder / FILE))
+        except Exception as error:  # whatever a broken file makes torch raise
+            line = " ".join(str(error).split())[:160]
+            raise BackboneError(f"The forecast head in {folder} is damaged ({line}); train it again.") from error
+        if version != FORECAST_PROMPT_VERSION:
+            raise BackboneError(
+                f"The forecast head in {folder} was made for forecast prompts of version {version}, and this greenloop "
+                f"writes version {FORECAST_PROMPT_VERSION}: train it again."
+            )
+        return head.eval(), about
+
+
+def pinball_loss(said: torch.Tensor, came: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Mean pinball loss over what is known.
+
+    Args:
+        said: (A, horizons, targets, quantiles).
+        came: (A, horizons, targets), NaN where it is not known.
+        weight: (A, horizons, targets) of each number.
+    """
+    known = ~torch.isnan(came)
+    error = torch.nan_to_num(came)[..., None] - said
+    levels = torch.tensor(QUANTILES, device=said.device)
+    loss = torch.maximum(levels * error, (levels - 1) * error).mean(-1)
+    return (loss * weight * known).sum() / (weight * known).sum().clamp(min=1e-6)
+
+
+def tensor(values: NDArray[np.float64]) -> torch.Tensor:
+    """Numbers as torch's single precision."""
+    return torch.from_numpy(np.ascontiguousarray(values, np.float32))

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import learn_cli, rl_cli
+from benchmarks import compare_cli, learn_cli, report_cli, rl_cli
 
 app = typer.Typer(
     add_completion=False,
@@ -262,7 +262,9 @@ def doctor(as_json: Json = False) -> None:
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
 
 
+compare_cli.register(app)
 learn_cli.register(app)
+report_cli.register(app)
 rl_cli.register(app)
 
 

@@ -1,0 +1,75 @@
+"""RESCO's published figures beside ours, for those who know them: another definition of delay, another SUMO."""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.groups import Group
+from benchmarks.report_parts import MISSING, Cell, Head, Part, Row, Table, controller, number, text
+
+FILE = Path(__file__).parent / "resco_published.csv"
+SOURCE = (
+    "Published figures: J. Ault and G. Sharon, Reinforcement Learning Benchmarks for Traffic Signal Control, NeurIPS "
+    "2021 Datasets and Benchmarks, as their repository has them (Pi-Star-Lab/RESCO, utils/avg_timeLoss.py). Fixed "
+    "time, max wave and max pressure are medians over episodes; IDQN, IPPO, MPLight and FMA2C are the best training "
+    "episode, mean over trials."
+)
+CAVEAT = (
+    "Do not put these columns side by side as if they were one experiment. The published figures were made with SUMO "
+    "1.9. On the same files, plain sumo under the networks' own programs gives the published fixed-time delay with "
+    "version 1.9.2 and about a quarter less with 1.28, before any code of greenloop plays a part. RESCO's definition "
+    "is also another one: time loss plus insertion delay, and vehicles that were never inserted are mostly dropped."
+)
+#: Column of the file, name for readers, and the controller of ours that does the same.
+METHODS = {
+    "fixed": ("fixed time", "fixed_time"),
+    "maxwave": ("max wave", "greedy"),
+    "maxpressure": ("max pressure", "max_pressure"),
+    "idqn": ("IDQN", ""),
+    "ippo": ("IPPO", ""),
+    "mplight": ("MPLight", ""),
+    "fma2c": ("FMA2C", ""),
+}
+
+
+@cache
+def published() -> dict[str, dict[str, float]]:
+    """Delay by network and method, s; methods without a figure are left out."""
+    with FILE.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    return {row["network"]: {key: float(row[key]) for key in METHODS if row[key]} for row in rows}
+
+
+def part(group: Group, name: str) -> Part | None:
+    """Our delay, RESCO's definition of it and the published figures; None for other timings or networks."""
+    figures = published().get(group.scenario)
+    if group.timings != "resco" or figures is None:
+        return None
+    heads = (
+        Head("Controller or method", numeric=False), Head("Made with", numeric=False),
+        Head("Delay, ours", "s/veh, mean"), Head("Delay, RESCO's definition", "s, median over seeds"),
+        Head("Published by RESCO", "s"),
+    )  # fmt: skip
+    table = Table(f"resco-{name}", f"{name}: delay by our definition and by RESCO's", heads, _rows(group, figures))
+    return Part("Beside RESCO's published figures", (CAVEAT,), (Table(**{**vars(table), "note": SOURCE}),))
+
+
+def _rows(group: Group, figures: dict[str, float]) -> tuple[Row, ...]:
+    sumo = " and ".join(sorted({f"SUMO {run.versions.get('sumo', '?')}" for run in group.runs}))
+    ours = [_our_row(group, name, sumo, figures) for name in group.controllers]
+    theirs = [
+        Row((text(f"{METHODS[key][0]} (published)"), text("SUMO 1.9"), number(None), number(None), number(value)))
+        for key, value in sorted(figures.items(), key=lambda item: item[1])
+    ]
+    return (*ours, *theirs)
+
+
+def _our_row(group: Group, name: str, sumo: str, figures: dict[str, float]) -> Row:
+    mine, theirs = (np.array(group.metric(name, key), np.float64) for key in ("delay_s", "delay_resco_s"))
+    alike = next((key for key, (_, ours) in METHODS.items() if ours == name.partition(":")[0] and key in figures), None)
+    beside = Cell(MISSING) if alike is None else number(figures[alike], ".1f", METHODS[alike][0])
+    return Row((controller(name), text(sumo), number(float(mine.mean())), number(float(np.median(theirs))), beside))

@@ -212,9 +212,14 @@ def _drop_without_value(case: CaseRuns, metric: str, problems: list[str]) -> Non
 
 
 def _keep_common_seeds(case: CaseRuns, baseline: str, problems: list[str]) -> None:
-    """Leave out whoever has fewest seeds until some seeds are common to all, then compare on these."""
+    """Leave out who shares seeds with fewest others until some seeds are common to all, then compare on these."""
+
+    def company(name: str) -> tuple[bool, int, int]:
+        own = set(case.runs[name])
+        return name == baseline, sum(bool(own & set(other)) for other in case.runs.values()), len(own)
+
     while len(case.runs) > 1 and not case.seeds:
-        fewest = min(case.runs, key=lambda name: (name == baseline, len(case.runs[name])))
+        fewest = min(case.runs, key=company)
         seeds = listed(sorted(case.runs.pop(fewest)))
         problems.append(f"{case.name}: left out {fewest} (seeds {seeds}), which shares no seed with all others.")
     if not case.runs:

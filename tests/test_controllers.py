@@ -598,7 +598,7 @@ def build(
 
 # --- in real SUMO ----------------------------------------------------------------------------------------------------
 
-LIVE = [name for name, entry in registry.entries().items() if not entry.needs_model]
+LIVE = [name for name, entry in registry.entries().items() if not (entry.needs_model or entry.needs_options)]
 
 
 @pytest.mark.slow

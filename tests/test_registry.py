@@ -23,7 +23,7 @@ from sim.network import Network
 from sim.signals import check_decisions
 from sim.timings import CLEARANCE, NATIVE, Timings
 
-CLASSICAL = [name for name, entry in registry.entries().items() if not entry.needs_model]
+CLASSICAL = [name for name, entry in registry.entries().items() if not (entry.needs_model or entry.needs_options)]
 
 
 class FreeSession:

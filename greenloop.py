@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from benchmarks.run import run
     from controllers.base import Controller, ControllerError, RunContext
     from controllers.registry import make as make_controller
+    from llm.forecast_state import ForecastState
+    from llm.forecasters import Forecaster
     from llm.text_env import make_text_env
     from scenarios.registry import load as load_scenario
     from scenarios.spec import Scenario, ScenarioError
@@ -35,6 +37,8 @@ _PLACES = {
     "Controller": ("controllers.base", "Controller"),
     "ControllerError": ("controllers.base", "ControllerError"),
     "Decision": ("sim.signals", "Decision"),
+    "ForecastState": ("llm.forecast_state", "ForecastState"),
+    "Forecaster": ("llm.forecasters", "Forecaster"),
     "Network": ("sim.network", "Network"),
     "Observation": ("sim.observation", "Observation"),
     "Program": ("sim.signals", "Program"),
@@ -60,6 +64,8 @@ __all__ = [
     "Controller",
     "ControllerError",
     "Decision",
+    "ForecastState",
+    "Forecaster",
     "Network",
     "Observation",
     "Program",

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import compare_cli, learn_cli, report_cli, rl_cli
+from benchmarks import compare_cli, forecast_cli, learn_cli, report_cli, rl_cli
 
 app = typer.Typer(
     add_completion=False,
@@ -263,6 +263,7 @@ def doctor(as_json: Json = False) -> None:
 
 
 compare_cli.register(app)
+forecast_cli.register(app)
 learn_cli.register(app)
 report_cli.register(app)
 rl_cli.register(app)

@@ -1,0 +1,70 @@
+"""The figure of a forecast comparison: the error of every forecaster by horizon, overall and around incidents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.forecast import PLACES, Score
+from benchmarks.results import ResultError
+from benchmarks.style import WIDTH_IN, colours, label, note, save, style
+from llm.forecast_state import HORIZONS_MIN
+
+_TITLES = {"overall": "Overall", "around_incidents": "Around incidents"}
+
+
+def draw(scores: Sequence[Score], out: Path) -> list[Path]:
+    """Draw the flow's errors into ``out`` as PDF, SVG and PNG; returns the files.
+
+    Raises:
+        ResultError: they cannot be written.
+    """
+    with style():
+        try:
+            return save(errors(scores), out, "forecast_errors")
+        except OSError as error:
+            raise ResultError(
+                f"Figures cannot be written to {out} ({error.strerror}); choose another folder."
+            ) from error
+
+
+def errors(scores: Sequence[Score]) -> Figure:
+    """MAE of the flow at each horizon with 95 % intervals, one dot for each forecaster."""
+    places = [place for place in PLACES[:2] if any(row.place == place for row in scores)]
+    figure, panels = plt.subplots(1, len(places), figsize=(WIDTH_IN, 3.4), sharey=True, squeeze=False)
+    figure.subplots_adjust(wspace=0.06, bottom=0.3)
+    for axes, place in zip(panels[0], places, strict=True):
+        _panel(axes, [row for row in scores if row.place == place and row.target == "flow_veh_h"])
+        axes.set_title(_TITLES[place])
+    panels[0][0].set_ylabel("Mean absolute error of the flow (veh/h)")
+    note(panels[0][-1], "95 % intervals: blocks of network and seed")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
+def _panel(axes: Axes, rows: Sequence[Score]) -> None:
+    looks = colours(list(dict.fromkeys(row.forecaster for row in rows)))
+    width = 0.8 / max(len(looks), 1)
+    for number, (name, (colour, _)) in enumerate(looks.items()):
+        own = {row.horizon_min: row for row in rows if row.forecaster == name}
+        for place, horizon_min in enumerate(HORIZONS_MIN):
+            row = own.get(horizon_min)
+            if row is None:
+                continue
+            x = place - 0.4 + (number + 0.5) * width
+            low, high = row.mae_interval or (row.mae, row.mae)
+            axes.plot([x, x], [low, high], color=colour, lw=1)
+            marker = "D" if name.startswith("language_model") else "o"
+            axes.plot(
+                x, row.mae, marker, color=colour, ms=4, label=label(name.partition(":")[0]) if not place else None
+            )
+    axes.set_xticks(np.arange(len(HORIZONS_MIN)), [f"{minutes} min" for minutes in HORIZONS_MIN])
+    axes.set_xlabel("Forecast horizon")
+    axes.set_ylim(bottom=0)
+    axes.grid(visible=False, axis="x")

@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from scenarios import city_demand, city_net, city_programs, streets
+from scenarios import city_demand, city_net, city_programs, streets, trial
 from scenarios.demand import write_routes
 from scenarios.spec import Scenario, ScenarioError, read_yaml
-from scenarios.tools import cache_root, cached, run_tool, sumo_version
+from scenarios.tools import cache_root, cached, sumo_version
 
 VERSION = 3  # raise it whenever the same seed gives another city
 _SALT = 1  # of the random numbers
@@ -29,9 +29,6 @@ _PORTIONS = 4
 #: Mean degree of saturation on the busiest roads when a city is full; less where nothing is tried.
 _FULL, _FULL_UNTRIED = 1.05, 0.5
 _HUGE = 100  # signals; the traffic of larger cities is not tried, as that would take minutes
-#: A trial's length, and what a trip of it must keep to: longer ones are late, and a mean delay above both of the last
-#: two, the second in free-flow times, is slow.
-_TRIAL_S, _LATE_S, _TOLERABLE_S, _TOLERABLE_SHARE = 2100.0, 900.0, 80.0, 0.75
 #: What is left of the traffic after a jam, or when it is slow; and after how much of that to give up.
 _JAM_STEP, _SLOW_STEP, _LEAST_SHARE = 0.85, 0.75, 0.35
 
@@ -93,41 +90,13 @@ def _ease(elements: list[ElementTree.Element], net: Path, routes: Path, hour: ci
     """Take vehicles out until the traffic flows: what no formula foresees, such as one queue that blocks another."""
     share = 1.0
     while share > _LEAST_SHARE:
-        jammed, slow = _trial(net, routes, hour)
-        if not jammed and not slow:
+        tried = trial.drive(net, routes, hour.begin_s)
+        if tried.flows:
             return
-        share *= _JAM_STEP if jammed else _SLOW_STEP
-        write_routes(_thinned(elements, share), routes)
-        if not jammed:
+        share *= _JAM_STEP if tried.jammed else _SLOW_STEP
+        write_routes(trial.thinned(elements, share), routes)
+        if not tried.jammed:
             return
-
-
-def _thinned(elements: list[ElementTree.Element], share: float) -> list[ElementTree.Element]:
-    """A share of the vehicles, always the same ones first."""
-    lots = np.random.default_rng(len(elements)).random(len(elements))
-    return [element for element, lot in zip(elements, lots, strict=True) if element.tag != "vehicle" or lot < share]
-
-
-def _trial(net: Path, routes: Path, hour: city_demand.Hour) -> tuple[bool, bool]:
-    """Whether the traffic jams under the native programs, and whether it is slower than towns are used to."""
-    trips = routes.with_name("trips.xml")
-    end_s = hour.begin_s + _TRIAL_S
-    outputs = ["--tripinfo-output", trips, "--tripinfo-output.write-unfinished", "--tripinfo-output.write-undeparted"]
-    options = ["--time-to-teleport", "-1", "--no-step-log", "--no-warnings", "--xml-validation", "never"]
-    arguments = ["-n", net, "-r", routes, "-b", hour.begin_s, "-e", end_s, *outputs, *options]
-    run_tool("sumo", arguments, "Trying a city's traffic")
-    delay_s, free_s, count, early, late = 0.0, 0.0, 0, 0, 0
-    for _, trip in ElementTree.iterparse(trips):
-        if trip.tag == "tripinfo":
-            lost_s, waited_s = float(trip.get("timeLoss", 0)), float(trip.get("departDelay", 0))
-            count += 1
-            delay_s += lost_s + waited_s
-            free_s += float(trip.get("duration", 0)) - lost_s
-            if float(trip.get("depart", 0)) - waited_s < end_s - _LATE_S:
-                early += 1
-                late += float(trip.get("arrival", -1)) < 0
-    trips.unlink()
-    return late > 0.02 * early, delay_s > max(_TOLERABLE_S * count, _TOLERABLE_SHARE * free_s)
 
 
 @dataclass

@@ -76,16 +76,23 @@ def _tell(done: int, total: int, name: str, records: int, problem: str | None) -
 
 
 def train(
-    records: Annotated[Path, typer.Option(help="Folder of greenloop collect.")] = Path("records"),
+    records: Annotated[
+        list[Path] | None, typer.Option(help="Folder of greenloop collect; repeat for several.  [default: records]")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Run folder; a run that was stopped goes on from its checkpoint.")] = Path(
         "runs/first"
     ),
     model: Annotated[str, typer.Option(help="default, a Hugging Face id, or a folder.")] = "default",
-    layers: Annotated[int, typer.Option(min=0, help="Keep the first so many decoder layers; 0 for all.")] = 10,
+    layers: Annotated[int, typer.Option(min=0, help="Keep the first so many decoder layers; 0 for all.")] = 8,
+    start: Annotated[Path | None, typer.Option(help="Go on from the adapter of an earlier training.")] = None,
     method: Annotated[str, typer.Option(help="lora, adalora, ia3, prefix or full.")] = "lora",
     rank: Annotated[int, typer.Option(min=1, help="Rank, or virtual tokens of prefix.")] = 16,
-    horizon_s: Annotated[float, typer.Option(help="Which of the recorded costs to learn.")] = 30.0,
-    temperature_veh_s: Annotated[float, typer.Option(help="Softness of the targets.")] = 10.0,
+    horizon_s: Annotated[float, typer.Option(help="Which of the recorded costs to learn.")] = 60.0,
+    temperature_veh_s: Annotated[float, typer.Option(help="Softness of the targets.")] = 40.0,
+    distil: Annotated[
+        float, typer.Option(min=0, max=1, help="Part of the targets from the plain network on the same records.")
+    ] = 0.5,
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     epochs: Annotated[float, typer.Option(help="At most; early stopping may end sooner.")] = 2.0,
     learning_rate: Annotated[float, typer.Option(help="The highest, after a warm-up.")] = 5e-4,
     batch: Annotated[int, typer.Option(min=1, help="Records in a step.")] = 32,
@@ -113,10 +120,13 @@ def train(
     training = Training(
         model=model,
         layers=layers or None,
+        start=str(start) if start else None,
         method=method,
         rank=rank,
         horizon_s=horizon_s,
         temperature_veh_s=temperature_veh_s,
+        distil=distil,
+        precision=precision,
         epochs=epochs,
         learning_rate=learning_rate,
         batch=batch,
@@ -124,7 +134,7 @@ def train(
         eval_limit=eval_limit,
         seed=seed,
     )
-    metrics = finetune.train(training, records, out, threads, device, quiet=as_json)
+    metrics = finetune.train(training, records or [Path("records")], out, threads, device, quiet=as_json)
     draw(metrics, out / "learning_curve.png")
     shown = {name: value for name, value in metrics.items() if name != "history"}
     if as_json:

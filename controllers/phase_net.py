@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from controllers.base import Controller, ControllerError
+from llm.facts import phase_facts
+from llm.phase_net import FILE, SHIPPED, PhaseNet, PhaseNetError
 from sim.network import Network
 from sim.observation import Observation
 from sim.signals import Decision
 from sim.timings import NATIVE
 
+#: The network that ships.
+AUTO = "auto"
+
 
 class PhaseNetController(Controller):
-    """Shows the phase that a small network finds best from the facts that the prompt says.
+    """Shows the phase that a small network finds best from the facts that the language model's prompt says.
 
     Args:
-        folder: where ``greenloop train`` wrote it.
+        folder: where ``greenloop train`` wrote it; ``auto`` is the one that ships, trained on the records of the
+            shipped adapter.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str = AUTO) -> None:
         self.folder = str(folder)
+        self.path = SHIPPED if folder == AUTO else Path(self.folder).expanduser().absolute()
 
     def reset(self, network: Network, seed: int) -> None:
         """Load the network.
@@ -28,22 +36,21 @@ class PhaseNetController(Controller):
         Raises:
             ControllerError: it cannot be loaded.
         """
-        from llm.backbone import BackboneError
-        from llm.phase_net import PhaseNet
-
         super().reset(network, seed)
         try:
-            self._net = PhaseNet.load(Path(self.folder).expanduser())
-        except BackboneError as error:
+            self._net = PhaseNet.load(self.path)
+        except PhaseNetError as error:
             raise ControllerError(str(error)) from error
 
     def act(self, observation: Observation) -> Mapping[str, Decision | int]:
         """Return the best phase of each due signal."""
-        from llm.facts import phase_facts
-
-        due = [signal for signal in self.network.controllable if observation.due[signal.index]]
-        if not due:
-            return {}
         timings = self.context.timings if self.context else NATIVE
-        chosen = self._net.choose([phase_facts(self.network, signal, observation, timings) for signal in due])
-        return {signal.id: phase for signal, phase in zip(due, chosen, strict=True)}
+        return {
+            signal.id: int(self._net.scores(phase_facts(self.network, signal, observation, timings)).argmax())
+            for signal in self.network.controllable
+            if observation.due[signal.index]
+        }
+
+    def provenance(self) -> Mapping[str, str | int | None]:
+        """Hash of the weights."""
+        return {"phase_net_sha256": hashlib.sha256((self.path / FILE).read_bytes()).hexdigest()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from transformers import EarlyStoppingCallback, TrainingArguments
 from llm import cards, dataset
 from llm.backbone import Backbone, load
 from llm.dataset import Record
+from llm.phase_net import ABOUT, PhaseNet
+from llm.precision import BF16, PRECISIONS, resolve
 from llm.scorer import PhaseScorer, letter_ids
 from llm.trainer import (
     METHODS,
@@ -40,13 +43,13 @@ class TrainingError(RuntimeError):
 
 
 def train(
-    training: Training, records: Path, out: Path, threads: int = 1, device: str = "cpu", quiet: bool = False
+    training: Training, records: Sequence[Path], out: Path, threads: int = 1, device: str = "cpu", quiet: bool = False
 ) -> dict[str, Any]:
     """Train an adapter, or go on where a killed run was; returns the metrics that its card shows.
 
     Args:
         training: what to do.
-        records: folder of ``greenloop collect``.
+        records: folders of ``greenloop collect``.
         out: run folder: checkpoints, learning curve, and in the end ``adapter/``.
         threads: torch threads.
         device: ``cpu`` or ``cuda``.
@@ -59,9 +62,11 @@ def train(
     """
     _check(training)
     _claim(out, training, records)
-    data = {split: dataset.read_split(records, split) for split in dataset.SPLITS}
+    data = {split: [r for folder in records for r in _split(folder, split, records)] for split in dataset.SPLITS}
+    teaching = _teaching(data["train"], training)
+    teacher, teacher_regret_veh_s = _phase_net(teaching, data["validation"], training, out / "phase_net")
     backbone = load(training.model, layers=training.layers, threads=threads, device=device)
-    trainer = _trainer(training, backbone, _teaching(data["train"], training), data["validation"], out, quiet)
+    trainer = _trainer(training, backbone, teaching, data["validation"], teacher, out, quiet)
     before = _noted(out) or _note(out, trainer.evaluate())
     try:
         trainer.train(resume_from_checkpoint=_checkpoint(out))
@@ -77,6 +82,7 @@ def train(
     if not math.isfinite(after["eval_loss"]):
         raise TrainingError("Training ended with a loss that is not finite; take a lower learning rate.")
     metrics = _metrics(training, data, before, after, trainer)
+    metrics["rivals_regret_veh_s"]["phase_net"] = teacher_regret_veh_s
     cards.write_card(out / "adapter", _card(training, backbone, records, metrics))
     _save(trainer, training, out / "adapter", backbone)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
@@ -89,19 +95,29 @@ def train(
 def _check(training: Training) -> None:
     if training.method not in METHODS:
         raise TrainingError(f"There is no method '{training.method}'; choose one of {', '.join(METHODS)}.")
+    if training.precision not in PRECISIONS:
+        raise TrainingError(f"There is no precision '{training.precision}'; choose one of {', '.join(PRECISIONS)}.")
+    if not 0 <= training.distil <= 1:
+        raise TrainingError(f"The option distil is {training.distil}; give a share from 0 to 1.")
     for name in ("temperature_veh_s", "learning_rate", "epochs", "batch", "rank", "evals_per_epoch"):
         if not getattr(training, name) > 0:
             raise TrainingError(f"The option {name} is {getattr(training, name)}; give a number above 0.")
 
 
-def _claim(out: Path, training: Training, records: Path) -> None:
+def _split(folder: Path, split: str, folders: Sequence[Path]) -> list[Record]:
+    """A folder's records; one of several need not hold both splits."""
+    if len(folders) > 1 and not any(name.startswith(f"{split}/") for name in dataset.read_manifest(folder)["shards"]):
+        return []
+    return dataset.read_split(folder, split)
+
+
+def _claim(out: Path, training: Training, records: Sequence[Path]) -> None:
     """Note what is trained here, so that a resumed run cannot be another one.
 
     Raises:
         TrainingError: the folder holds another training.
     """
-    manifest = dataset.read_manifest(records)
-    about = {**asdict(training), "records_sha256": dataset.manifest_sha256(records), "format": manifest["format"]}
+    about = {**asdict(training), "records_sha256": _records_sha256(records), "format": dataset.FORMAT}
     file = out / SETTINGS_FILE
     if file.is_file():
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -111,6 +127,12 @@ def _claim(out: Path, training: Training, records: Path) -> None:
             )
     else:
         dataset.write_bytes(file, json.dumps(about, indent=1).encode())
+
+
+def _records_sha256(records: Sequence[Path]) -> str:
+    for folder in records:
+        dataset.read_manifest(folder)  # says what is wrong with it
+    return " ".join(dataset.manifest_sha256(folder) for folder in records)
 
 
 def _teaching(records: list[Record], training: Training) -> list[Record]:
@@ -129,20 +151,26 @@ def _thinned(records: list[Record], limit: int) -> list[Record]:
 
 
 def _trainer(
-    training: Training, backbone: Backbone, train: list[Record], validation: list[Record], out: Path, quiet: bool
+    training: Training,
+    backbone: Backbone,
+    train: list[Record],
+    validation: list[Record],
+    teacher: PhaseNet,
+    out: Path,
+    quiet: bool,
 ) -> PhaseTrainer:
     width = max(record.phases for record in (*train, *validation))
     letters = letter_ids(backbone.tokenizer, width)
     rows_suffice = PhaseScorer(backbone).rows_suffice and training.method != "prefix"
     steps_per_epoch = math.ceil(len(train) / training.batch)
     model = _adapted(training, backbone, math.ceil(steps_per_epoch * training.epochs))
-    shown = PhaseDataset(train, backbone.tokenizer, training, reorder=True)
+    shown = PhaseDataset(train, backbone.tokenizer, training, reorder=True, teacher=teacher)
     measured = PhaseDataset(_thinned(validation, training.eval_limit), backbone.tokenizer, training, reorder=False)
     callbacks: list[Any] = [EpochCallback(shown), EarlyStoppingCallback(training.patience)]
     return PhaseTrainer(
         model=model,
         args=_arguments(training, steps_per_epoch, out, backbone.device, quiet),
-        data_collator=Collator(backbone.tokenizer.pad_token_id or 0, width, training.temperature_veh_s),
+        data_collator=Collator(backbone.tokenizer.pad_token_id or 0, width),
         train_dataset=shown,
         eval_dataset=measured,
         compute_metrics=regret_metrics,
@@ -175,6 +203,7 @@ def _arguments(training: Training, steps_per_epoch: int, out: Path, device: str,
         remove_unused_columns=False,
         report_to=_reporters(),
         use_cpu=device == "cpu",
+        bf16=resolve(training.precision, device) == BF16,
         dataloader_pin_memory=False,
         seed=training.seed,
         disable_tqdm=quiet,
@@ -194,6 +223,8 @@ def _adapted(training: Training, backbone: Backbone, steps: int) -> Any:
         return network
     import peft
 
+    if training.start is not None:
+        return _going_on(network, Path(training.start), backbone)
     linear = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     names = {name.rpartition(".")[2] for name, _ in network.named_modules()}
     options: dict[str, Any] = {"task_type": "CAUSAL_LM"}
@@ -216,6 +247,20 @@ def _adapted(training: Training, backbone: Backbone, steps: int) -> Any:
     }[training.method]()
     torch.manual_seed(training.seed)
     return peft.get_peft_model(network, config)
+
+
+def _going_on(network: Any, start: Path, backbone: Backbone) -> Any:
+    """The model with an adapter of an earlier training, to be trained further."""
+    import peft
+
+    card = cards.read_card(start)
+    if card is None or card.layers != backbone.layers:
+        raise TrainingError(
+            f"Folder {start} holds no adapter of greenloop for {backbone.layers} layers to start from; name the "
+            "'adapter' folder of an earlier training with as many layers."
+        )
+    cards.check_card(start, card, backbone.name, backbone.model_sha256)
+    return peft.PeftModel.from_pretrained(network, str(start), is_trainable=True)
 
 
 def _checkpoint(out: Path) -> str | None:
@@ -266,7 +311,6 @@ def _metrics(
         name: dataset.regret_veh_s(validation, [record.choices[name] for record in validation], horizon_s)
         for name in names
     }
-    rivals["phase_net"] = _phase_net_regret(data, training, Path(trainer.args.output_dir).parent / "phase_net")
     rivals["random"] = float(np.mean([(r.cost(horizon_s) - r.cost(horizon_s).min()).mean() for r in validation]))
     return {
         "train_records": len(data["train"]),
@@ -280,23 +324,24 @@ def _metrics(
     }
 
 
-def _phase_net_regret(data: dict[str, list[Record]], training: Training, folder: Path) -> float:
-    """Validation regret of the plain neural network on the same records, best epoch kept as here; it is saved, too."""
-    from llm.phase_net import fit
+def _phase_net(
+    train: list[Record], validation: list[Record], training: Training, folder: Path
+) -> tuple[PhaseNet, float]:
+    """The plain neural network on the same records and its validation regret; fitted once, then read."""
+    from llm.phase_net_fit import fit
 
-    net, regrets = fit(
-        _teaching(data["train"], training), data["validation"], training.horizon_s, training.temperature_veh_s
-    )
-    net.save(folder, {"horizon_s": training.horizon_s, "regret_veh_s": min(regrets)})
-    return min(regrets)
+    if not (folder / ABOUT).is_file():
+        net, regret_veh_s = fit(train, validation, training.horizon_s, training.temperature_veh_s)
+        net.save(folder, {"horizon_s": training.horizon_s, "regret_veh_s": regret_veh_s, "records": len(train)})
+    return PhaseNet.load(folder), float(json.loads((folder / ABOUT).read_text(encoding="utf-8"))["regret_veh_s"])
 
 
-def _card(training: Training, backbone: Backbone, records: Path, metrics: dict[str, Any]) -> cards.Card:
+def _card(training: Training, backbone: Backbone, records: Sequence[Path], metrics: dict[str, Any]) -> cards.Card:
     return cards.Card(
         base=backbone.name,
         base_sha256=backbone.model_sha256,
         layers=backbone.layers,
         training=asdict(replace(training, model=backbone.name)),
-        records_sha256=dataset.manifest_sha256(records),
+        records_sha256=_records_sha256(records),
         metrics={name: value for name, value in metrics.items() if name != "history"},
     )

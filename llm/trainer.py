@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback
 
 from llm.dataset import Record, reordered, soft_targets
+from llm.prompt import with_arrivals
 
 METHODS = ("lora", "adalora", "ia3", "prefix", "full")
+#: Where the forecast in a training prompt comes from; "none" leaves it out.
+FORECAST_SOURCES = ("none", "persistence", "reference")
 _FAR = -1e9
 
 
@@ -24,10 +28,14 @@ class Training:
     Attributes:
         model: as ``llm.backbone.load`` takes it.
         layers: the first so many decoder layers; None for all.
+        start: folder of an adapter to go on from, of the same layers and method; None for a fresh one.
         method: one of ``METHODS``.
         rank: of LoRA and AdaLoRA; number of virtual tokens of prefix tuning.
         horizon_s: which of the recorded costs to learn.
         temperature_veh_s: cost that makes a phase's share smaller by a factor of e.
+        distil: the part of each target that comes from the plain neural network on the same records, which has
+            averaged the drivers' dice out; the rest is the soft target of the record's own costs.
+        precision: ``fp32``, ``bf16`` (autocast), or ``auto``: bf16 where the processor multiplies it faster.
         epochs: at most; early stopping may end sooner.
         learning_rate: highest, after a warm-up; it then falls as a cosine.
         batch: records in a step.
@@ -40,11 +48,14 @@ class Training:
     """
 
     model: str = "default"
-    layers: int | None = 10
+    layers: int | None = 8
+    start: str | None = None
     method: str = "lora"
     rank: int = 16
-    horizon_s: float = 30.0
-    temperature_veh_s: float = 5.0
+    horizon_s: float = 60.0
+    temperature_veh_s: float = 40.0
+    distil: float = 0.5
+    precision: str = "auto"
     epochs: float = 2.0
     learning_rate: float = 5e-4
     batch: int = 32
@@ -57,30 +68,47 @@ class Training:
 
 
 class PhaseDataset(Dataset[dict[str, Any]]):
-    """Records as token ids and costs; with ``reorder``, each epoch has the phases in another order."""
+    """Records as token ids, soft targets and costs.
 
-    def __init__(self, records: Sequence[Record], tokenizer: Any, training: Training, reorder: bool) -> None:
+    With ``reorder``, each epoch has the phases in another order and the forecast from another source or none, so that
+    one adapter reads them all. ``teacher`` gives the shares that are mixed into the targets.
+    """
+
+    def __init__(
+        self, records: Sequence[Record], tokenizer: Any, training: Training, reorder: bool, teacher: Any = None
+    ) -> None:
         self.records, self.tokenizer, self.training, self.reorder = list(records), tokenizer, training, reorder
+        self.targets = [self._target(record, teacher) for record in self.records]
         self.epoch = 0
+
+    def _target(self, record: Record, teacher: Any) -> NDArray[np.float64]:
+        own = soft_targets(record.cost(self.training.horizon_s), self.training.temperature_veh_s)
+        if teacher is None or not self.training.distil:
+            return own
+        shares: NDArray[np.float64] = np.exp(teacher.scores(np.array(record.facts)))
+        mixed: NDArray[np.float64] = (1 - self.training.distil) * own + self.training.distil * shares / shares.sum()
+        return mixed
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         record = self.records[index]
-        costs, prompt = record.cost(self.training.horizon_s), record.prompt
+        costs, targets, prompt = record.cost(self.training.horizon_s), self.targets[index], record.prompt
         if self.reorder:
             rng = np.random.default_rng([self.training.seed, self.epoch, index])
+            source = FORECAST_SOURCES[rng.integers(len(FORECAST_SOURCES))]
+            prompt = with_arrivals(prompt, record.next_veh.get(source, ()))
             order = rng.permutation(record.phases).tolist()
-            costs, prompt = costs[order], reordered(prompt, order)
-        return {"input_ids": self.tokenizer(prompt)["input_ids"], "costs": costs}
+            costs, targets, prompt = costs[order], targets[order], reordered(prompt, order)
+        return {"input_ids": self.tokenizer(prompt)["input_ids"], "costs": costs, "targets": targets}
 
 
 class Collator:
     """Makes a batch. Pads on the right: attention is causal, so a prompt's last token never sees its padding."""
 
-    def __init__(self, pad: int, width: int, temperature_veh_s: float) -> None:
-        self.pad, self.width, self.temperature_veh_s = pad, width, temperature_veh_s
+    def __init__(self, pad: int, width: int) -> None:
+        self.pad, self.width = pad, width
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Token ids (batch, tokens), last places (batch,), soft targets and costs (batch, width), NaN where none."""
@@ -90,7 +118,7 @@ class Collator:
         costs[:] = np.nan
         for row, item in enumerate(items):
             phases = len(item["costs"])
-            targets[row, :phases] = soft_targets(item["costs"], self.temperature_veh_s)
+            targets[row, :phases] = item["targets"]
             costs[row, :phases] = item["costs"] - item["costs"].min()
         ends = [len(item["input_ids"]) - 1 for item in items]
         return {
@@ -158,8 +186,9 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
             network = model.get_base_model() if hasattr(model, "get_base_model") else model
             hidden = network.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[rows, ends]
             head = network.get_output_embeddings()
-            bias = None if head.bias is None else head.bias[self.letters]
-            logits = torch.nn.functional.linear(hidden, head.weight[self.letters], bias)
+            bias = None if head.bias is None else head.bias[self.letters].float()
+            with torch.autocast(hidden.device.type, enabled=False):  # the letters' logits lie close together
+                logits = torch.nn.functional.linear(hidden.float(), head.weight[self.letters].float(), bias)
         else:
             mask = (torch.arange(ids.shape[1], device=ids.device)[None] <= ends[:, None]).long()
             whole = model(input_ids=ids, attention_mask=mask, use_cache=False).logits

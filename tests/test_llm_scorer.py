@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from llm_tiny import write_adapter, write_model
 
+from llm import precision
 from llm.backbone import Backbone, BackboneError, load
 from llm.prompt import CUE, PromptError
-from llm.scorer import MAX_BATCH_TOKENS, MAX_PADDING, PhaseScorer, batches, letter_ids
+from llm.scorer import CALL_TOKENS, MAX_BATCH_TOKENS, PhaseScorer, batches, letter_ids, margin
 
 PROMPTS = [f"Green A age{'7' * n}\nA queue{n} wait0\n{'B queue1 wait3' * n}\n{CUE}" for n in (1, 3, 2, 8, 1)]
 PHASES = [2, 4, 3, 26, 5]
@@ -107,5 +108,65 @@ def test_batches_hold_every_prompt_once_with_little_padding(lengths: list[int]) 
     for group in groups:
         sizes = [lengths[i] for i in group]
         padded = max(sizes) * len(sizes)
-        assert padded - sum(sizes) <= MAX_PADDING * padded
+        assert padded - sum(sizes) <= CALL_TOKENS
         assert len(sizes) == 1 or padded <= MAX_BATCH_TOKENS
+
+
+# --- bf16
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma2"])
+def test_bf16_rounds_but_does_not_choose(kind: str, tmp_path: Path) -> None:
+    backbone = load(str(write_model(tmp_path / kind, kind)))
+    prompts = [f"Green A age{n}\nA queue{n * 7 % 30} wait{n}\nB queue{n % 5}\n{CUE}" for n in range(60)]
+    fast = PhaseScorer(backbone, "bf16", close_nats=0.0)
+    exact_scores, fast_scores = PhaseScorer(backbone).score(prompts, [2] * 60), fast.score(prompts, [2] * 60)
+    errors = [np.abs(a - b).max() for a, b in zip(exact_scores, fast_scores, strict=True)]
+    assert 1e-4 < max(errors) < 0.5  # it does multiply in bf16
+    assert fast.close == 0
+    careful = PhaseScorer(backbone, "bf16", close_nats=float(np.median([margin(score) for score in fast_scores])))
+    scores = careful.score(prompts, [2] * 60)
+    assert careful.close == 30
+    assert careful.tokens == pytest.approx(1.5 * fast.tokens, rel=0.05)
+    again = np.array([not np.array_equal(a, b) for a, b in zip(fast_scores, scores, strict=True)])
+    np.testing.assert_array_equal(again, [margin(score) < careful.close_nats for score in fast_scores])
+    for i in np.flatnonzero(again):  # these, and only these, have been read again
+        np.testing.assert_allclose(scores[i], exact_scores[i], atol=1e-5)
+
+
+def test_the_fp32_model_stays_as_it_was(llama: Path) -> None:
+    backbone = load(str(llama))
+    before = PhaseScorer(backbone).score(PROMPTS, PHASES)
+    PhaseScorer(backbone, "bf16").score(PROMPTS, PHASES)
+    assert {p.dtype for p in backbone.model.parameters()} == {torch.float32}
+    for a, b in zip(before, PhaseScorer(backbone).score(PROMPTS, PHASES), strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("tiles", "device", "expected"), [(True, "cpu", "bf16"), (False, "cpu", "fp32"), (True, "cuda", "fp32")]
+)
+def test_auto_takes_bf16_where_there_are_tiles(
+    tiles: bool, device: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_bf16_tiles", lambda: tiles)
+    assert precision.resolve("auto", device) == expected
+    assert precision.resolve("fp32", device) == "fp32"
+    with pytest.raises(BackboneError, match=r"no precision 'int8'; choose auto, fp32, bf16\.$"):
+        precision.resolve("int8", device)
+
+
+def test_no_memory_for_the_copy(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    backbone = load(str(llama))
+    monkeypatch.setattr(precision.copy, "deepcopy", full)
+    with pytest.raises(BackboneError, match="give precision=fp32"):
+        PhaseScorer(backbone, "bf16")
+
+
+def test_margin() -> None:
+    assert margin(np.array([-3.0, -1.0, -1.5])) == pytest.approx(0.5)
+    assert margin(np.array([0.0])) == np.inf
+    assert np.isnan(margin(np.array([np.nan, 0.0])))

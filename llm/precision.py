@@ -1,0 +1,81 @@
+"""In which numbers a model multiplies: fp32, or bf16 where the processor has tiles for it.
+
+bf16 keeps 8 of fp32's 24 bits. With AMX tiles it reads prompts two to three and a half times faster. Only attention and
+the multi-layer perceptrons multiply in it, which is where the time goes; what the layers add up stays fp32. That costs
+nothing and rounds four times less than a whole model in bf16. Only close decisions still feel it, and ``llm.scorer``
+reads those again in fp32. ``python -m benchmarks.latency`` measures both on this machine.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from llm.default_model import BackboneError
+
+AUTO, FP32, BF16 = "auto", "fp32", "bf16"
+PRECISIONS = (AUTO, FP32, BF16)
+
+
+def has_bf16_tiles() -> bool:
+    """Whether this processor multiplies bf16 in AMX tiles and torch can use them."""
+    import torch
+
+    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)  # torch has no public way to ask
+    return bool(probe is not None and probe() and torch.backends.mkldnn.is_available())
+
+
+def resolve(precision: str, device: str) -> str:
+    """The precision in use, ``fp32`` or ``bf16``; ``auto`` takes bf16 on a CPU with tiles for it.
+
+    Raises:
+        BackboneError: there is no such precision.
+    """
+    if precision not in PRECISIONS:
+        raise BackboneError(f"There is no precision '{precision}'; choose {', '.join(PRECISIONS)}.")
+    if precision != AUTO:
+        return precision
+    return BF16 if device == "cpu" and has_bf16_tiles() else FP32
+
+
+def lowered(model: Any) -> Any:
+    """A copy of a model whose layers multiply in bf16 and add in fp32.
+
+    Raises:
+        BackboneError: the model has no list of layers, or the memory does not hold both copies.
+    """
+    import torch
+
+    try:
+        copied = copy.deepcopy(model)
+        for part in _multiplying(copied):
+            part.to(torch.bfloat16)
+            part.register_forward_pre_hook(lambda _, args, kwargs: (_bf16(args), _bf16(kwargs)), with_kwargs=True)
+    except (MemoryError, RuntimeError) as error:
+        raise BackboneError(
+            "The memory does not hold the model's second copy in bf16; give precision=fp32, or fewer layers."
+        ) from error
+    return copied
+
+
+def _multiplying(model: Any) -> list[Any]:
+    """The parts of each layer that hold matrices: attention and perceptron, but not the norms."""
+    from torch import nn
+
+    lists = [part for part in model.get_decoder().children() if isinstance(part, nn.ModuleList)]
+    parts = [part for layers in lists for layer in layers for part in layer.children()]
+    found = [part for part in parts if any(weight.dim() > 1 for weight in part.parameters())]
+    if not found:
+        raise BackboneError(f"A {type(model).__name__} has no list of layers to put into bf16; give precision=fp32.")
+    return found
+
+
+def _bf16(value: Any) -> Any:
+    """Every tensor of real numbers in a call's arguments, as bf16."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value.to(torch.bfloat16) if value.is_floating_point() else value
+    if isinstance(value, dict):
+        return {name: _bf16(item) for name, item in value.items()}
+    return type(value)(map(_bf16, value)) if type(value) in (tuple, list) else value

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.drivers import ATTRIBUTES, replace_drivers
 from scenarios.spec import Scenario, ScenarioError
 from scenarios.tools import cache_root, cached, run_tool, strip_comments, sumo_version
 
@@ -112,7 +113,9 @@ def _key(scenario: Scenario, seed: int) -> str:
     digest = hashlib.sha256(
         f"{VERSION}|{sumo_version()}|{scenario.begin_s}|{scenario.end_s}|{scenario.demand!r}".encode()
     )
-    seeded = _is_rewritten(scenario)
+    if scenario.drivers != "as_in_files":
+        digest.update(f"{scenario.drivers}{ATTRIBUTES[scenario.drivers]}".encode())
+    seeded = _is_redrawn(scenario)
     scenario.check_files()
     for file in scenario.files:
         content = file.read_bytes()
@@ -122,7 +125,7 @@ def _key(scenario: Scenario, seed: int) -> str:
     return digest.hexdigest()[:32]
 
 
-def _is_rewritten(scenario: Scenario) -> bool:
+def _is_redrawn(scenario: Scenario) -> bool:
     return scenario.demand.scale != 1 or scenario.demand.departure_jitter_s > 0
 
 
@@ -135,11 +138,15 @@ def _build(scenario: Scenario, seed: int, draft: Path) -> None:
     if any(element.tag == "flow" for element in elements):
         _route(scenario, files, prepared, seed)  # random flows get ids and times that every controller shares
         elements, files = list(_elements([prepared])), (prepared,)
-    elif times != sorted(times) and not _is_rewritten(scenario):
+    elif times != sorted(times) and not _is_redrawn(scenario):
         write_routes(elements, prepared)  # SUMO would drop what is out of order
         files = (prepared,)
-    if _is_rewritten(scenario):
-        write_routes(_redraw(elements, scenario, seed), prepared)
+    if _is_redrawn(scenario):
+        elements = _redraw(elements, scenario, seed)
+    if scenario.drivers != "as_in_files":
+        elements = replace_drivers(elements, scenario.drivers)
+    if _is_redrawn(scenario) or scenario.drivers != "as_in_files":
+        write_routes(elements, prepared)
         files = (prepared,)
     routed = draft / "routed.xml"
     _route(scenario, files, routed, seed)

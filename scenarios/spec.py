@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from scenarios.drivers import Drivers
+
 INCIDENT_TYPES = ("crash", "roadworks", "road_closure", "demand_surge", "detector_outage", "emergency_vehicle")
 
 
@@ -39,6 +41,13 @@ class Demand(_Strict):
     departure_jitter_s: float = Field(
         default=0.0, ge=0, description="each departure moves by up to this, drawn from the seed"
     )
+
+
+class DetectorErrors(_Strict):
+    """How wrong the detectors are; what controllers read, never what is measured (``sim.faults``)."""
+
+    noise: float = Field(default=0.0, ge=0, le=2, description="relative standard deviation of each count and speed")
+    outage_share: float = Field(default=0.0, ge=0, le=1, description="share of the lanes whose detectors are dead")
 
 
 class _Timed(_Strict):
@@ -135,6 +144,8 @@ class Scenario(_Strict):
     demand: Demand = Demand()
     incidents: tuple[Incident, ...] = ()
     incident_rates: IncidentRates = IncidentRates()
+    drivers: Drivers = "as_in_files"
+    detectors: DetectorErrors = DetectorErrors()
     tags: tuple[str, ...] = ()
     licence: str = ""
     description: str = ""
@@ -196,11 +207,17 @@ class Scenario(_Strict):
             ScenarioError: a file cannot be read.
         """
         digest = hashlib.sha256()
-        paths = {"net_file", "route_files", "additional_files"}
-        digest.update(self.model_dump_json(exclude=paths).encode())
+        left_out = {"net_file", "route_files", "additional_files"}
+        # Fields that came later count only where they say something, so that older hashes stay true.
+        left_out |= {key for key in ("drivers", "detectors") if getattr(self, key) == _default(key)}
+        digest.update(self.model_dump_json(exclude=left_out).encode())
         for file in self.files:
             digest.update(_read(file, self.name))
         return digest.hexdigest()
+
+
+def _default(key: str) -> object:
+    return Scenario.model_fields[key].default
 
 
 def _read(file: Path, scenario: str) -> bytes:
@@ -272,5 +289,5 @@ def _what_is_wrong(problem: dict[str, Any]) -> str:
 
 
 def _keys() -> set[str]:
-    models = (Scenario, Demand, IncidentRates, Crash, Roadworks, RoadClosure, DemandSurge, DetectorOutage)
-    return {key for model in (*models, EmergencyVehicle) for key in model.model_fields}
+    models = (Scenario, Demand, DetectorErrors, IncidentRates, Crash, Roadworks, RoadClosure, DemandSurge)
+    return {key for model in (*models, DetectorOutage, EmergencyVehicle) for key in model.model_fields}

@@ -16,6 +16,7 @@ from scenarios.spec import Scenario
 from sim.command import SessionOptions
 from sim.detectors import Detectors
 from sim.events import Events
+from sim.faults import DetectorFaults
 from sim.network import YELLOW, Network
 from sim.observation import Observation
 from sim.signals import Auditor, Decision, Program, SignalMachine, intergreen
@@ -44,6 +45,7 @@ class Simulation:
         self.auditors = {signal.id: Auditor(signal, timings) for signal in network.signals}
         self.events = Events(incidents, network, seed) if incidents else None
         self.detectors = Detectors(network, conn) if options.observing else None
+        self.faults = DetectorFaults(scenario.detectors, len(network.lanes), seed)
         self.network_delay_veh_s = 0.0
         self.signal_delay_veh_s = np.zeros(len(network.signals))
         self.measures_delay = options.delays
@@ -215,11 +217,12 @@ class Simulation:
             return {**state, "lane_ok": np.zeros(lanes, bool), "exit_veh": unseen, "exit_room_veh": unseen}
         readings.read(self.time_s)
         self._calls(readings)
-        state = {name: getattr(readings, name) for name in shapes}
-        lane_ok = np.ones(lanes, bool)
+        state = self.faults.seen({name: getattr(readings, name) for name in shapes}, self.time_s)
+        lane_ok = ~self.faults.dead
         dead = self.events.dead_lanes(self.time_s) if self.events else ()
         if dead:
-            lane_ok = ~np.isin(self.network.lanes, list(dead))
+            lane_ok &= ~np.isin(self.network.lanes, list(dead))
+        if not lane_ok.all():
             for name in shapes:
                 state[name] = state[name].copy()
                 state[name][~lane_ok] = np.nan

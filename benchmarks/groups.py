@@ -21,12 +21,13 @@ CaseKey = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Group:
-    """All runs of one scenario under one set of timings."""
+    """All runs of one scenario under one set of timings; ``folder`` is where their traces are."""
 
     scenario: str
     timings: str
     runs: tuple[RunResult, ...]
     network: NetworkShape | None = None
+    folder: Path | None = None
 
     @property
     def controllers(self) -> list[str]:
@@ -66,7 +67,7 @@ class Group:
 
 
 def group_runs(runs: Sequence[RunResult], folder: Path) -> dict[str, Group]:
-    """Groups by a short name that is unique among them; ``folder`` holds the drawings of their networks."""
+    """Groups by a short name that is unique among them; ``folder`` holds their networks and traces."""
     named: dict[str, list[RunResult]] = {}
     names = case_names(runs)
     for run in runs:
@@ -77,6 +78,7 @@ def group_runs(runs: Sequence[RunResult], folder: Path) -> dict[str, Group]:
             str(members[0].timings["name"]),
             tuple(members),
             _network(folder, members[0].scenario.network_sha256),
+            folder,
         )
         for name, members in named.items()
     }

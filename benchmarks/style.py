@@ -23,6 +23,8 @@ FIXED = {"fixed_time": "#7F7F7F", "greedy": "#0072B2", "max_pressure": "#009E73"
 MODEL_COLOUR = "#D55E00"
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)))
 INK, QUIET, INCIDENT = "#222222", "#6B6B6B", "#F2D5A7"
+#: Lights, from Okabe and Ito's palette: in grey print red is dark, green middle and yellow pale.
+RED, YELLOW, GREEN, BAND = "#B2182B", "#F0C03C", "#3BA98A", "#D8EFE6"
 WIDTH_IN = 7.0
 FORMATS = ("pdf", "svg", "png")
 
@@ -55,6 +57,7 @@ SETTINGS: dict[Any, Any] = {
     "savefig.dpi": 220,
     "pdf.fonttype": 42,
     "svg.hashsalt": "greenloop",
+    "path.simplify_threshold": 0.3,
 }
 
 
@@ -126,14 +129,20 @@ def clock_axis(axes: Axes, begin_s: float, end_s: float) -> None:
     axes.set_xticks(ticks, [clock(tick) for tick in ticks])
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write a figure as PDF, SVG and PNG; the same figure gives the same bytes.
+def short(text: str, most: int) -> str:
+    """A text that may be cut in the middle to fit."""
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}"
+
+
+def save(figure: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Write a figure in each format; the same figure gives the same bytes.
 
     Raises:
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.{ending}" for ending in FORMATS]
+    paths = [folder / f"{name}.{ending}" for ending in formats]
     for path in paths:
         dated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(path.suffix[1:], {})
         figure.savefig(path, metadata=dated, bbox_inches="tight", pad_inches=0.06)

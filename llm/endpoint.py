@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from llm import endpoint_wire as wire
 from llm.endpoint_budget import Budget
@@ -159,6 +159,8 @@ class EndpointClient:
         ready.wait()
 
     async def _serve(self, ready: threading.Event) -> None:
+        if self._key:  # its debug lines show the headers that a server sends, which may repeat the key
+            logging.getLogger("httpcore2").setLevel(logging.INFO)
         headers = {"User-Agent": "greenloop", **({"Authorization": f"Bearer {self._key}"} if self._key else {})}
         limits = httpx2.Limits(max_connections=self.options.concurrent, keepalive_expiry=2.0)
         async with httpx2.AsyncClient(headers=headers, timeout=None, limits=limits) as self._http:
@@ -202,12 +204,14 @@ class EndpointClient:
         _, open_tasks = await asyncio.wait(tasks, timeout=self.options.deadline_s)
         for task in open_tasks:
             task.cancel()
-        await asyncio.gather(*open_tasks, return_exceptions=True)
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
         late = Answer(reason="late", detail=f"no answer within {self.options.deadline_s:g} s")
-        return [
-            self._entry(key, question, late) if task in open_tasks else task.result()
-            for task, (key, question) in zip(tasks, questions.items(), strict=True)
-        ]
+        entries = []
+        for (key, question), result in zip(questions.items(), ended, strict=True):
+            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+                raise result
+            entries.append(result if isinstance(result, Recorded) else self._entry(key, question, late))
+        return entries
 
     async def _one(self, key: str, question: Question) -> Recorded:
         try:
@@ -215,7 +219,7 @@ class EndpointClient:
                 reply = await self._request(question)
         except RequestError as failed:
             return self._entry(key, question, Answer(reason=failed.reason, detail=failed.detail))
-        said = {"text": self._clean(reply.text), "cut": reply.cut, "reported": self.reported_model}
+        said = {"text": reply.text, "cut": reply.cut, "reported": _name(reply.model)}
         usage = reply.usage or wire.Usage()
         tokens = {"tokens_in": usage.prompt_tokens, "tokens_out": usage.completion_tokens}
         return self._entry(key, question, Answer()).model_copy(update=said | tokens)
@@ -248,29 +252,28 @@ class EndpointClient:
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                 spend.is_free()
                 raise _connection(error) from None
+            text = wire.without_key(data, self._key)
             if status != 200:
                 spend.is_free()
-                raise wire.failure(status, headers, self._clean(data.decode("utf-8", "replace")))
+                raise wire.failure(status, headers, text)
             self.latency_s.append(time.perf_counter() - begin_s)
-            reply = self._read(data)
+            reply = wire.read_reply(text)
+            self.reported_model = _name(reply.model) or self.reported_model
             if reply.usage is not None:
                 spend.tokens_in, spend.tokens_out = reply.usage.prompt_tokens, reply.usage.completion_tokens
             return reply
 
-    async def _post(self, request: dict[str, Any]) -> tuple[int, httpx2.Headers, bytes]:
+    async def _post(self, request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
         async with self._http.stream("POST", self._address, json=request) as response:
             data = bytearray()
             async for chunk in response.aiter_bytes():
                 data += chunk
                 if len(data) > MAX_REPLY_BYTES:
                     raise RequestError("malformed", f"its answer is longer than {MAX_REPLY_BYTES:,} bytes")
-            return response.status_code, response.headers, bytes(data)
-
-    def _read(self, data: bytes) -> wire.Reply:
-        reply = wire.read_reply(self._clean(data.decode("utf-8", "replace")).encode())
-        if reply.model:  # servers of local folders report a path, which says too much about a machine
-            self.reported_model = self._clean(PurePath(reply.model).name if reply.model[0] in "/~" else reply.model)
-        return reply
+            headers = {
+                name.lower(): wire.without_key(value.encode(), self._key) for name, value in response.headers.items()
+            }
+            return response.status_code, headers, bytes(data)
 
     # --- words
 
@@ -281,10 +284,6 @@ class EndpointClient:
     @property
     def _address(self) -> str:
         return f"{self.options.url}/{'completions' if self.options.mode == 'completion' else 'chat/completions'}"
-
-    def _clean(self, text: str) -> str:
-        """Some servers repeat the key in their errors; it must not reach a log, a record or a result."""
-        return text.replace(self._key, "[key]") if self._key else text
 
     def _sentence(self, failed: RequestError) -> str:
         url, name, detail = self.options.url, self.options.key_env, failed.detail
@@ -305,6 +304,11 @@ class EndpointClient:
         }
         hint = hints.get(failed.reason, f"check url, which usually ends in /v1, and model={self.options.model}")
         return f"endpoint: {url} gives no answers: {detail}; {hint}."
+
+
+def _name(reported: str | None) -> str | None:
+    """A model's name; servers of local folders report a path, which says too much about a machine."""
+    return PurePath(reported).name if reported and reported[0] in "/~" else reported
 
 
 def _connection(error: Exception) -> RequestError:
@@ -330,7 +334,7 @@ def _wait_s(state: RetryCallState) -> float:
     asked_s = error.retry_after_s if isinstance(error, RequestError) else None
     if asked_s is not None:
         return asked_s
-    return wait_exponential_jitter(_FIRST_WAIT_S, _LONGEST_WAIT_S, jitter=_FIRST_WAIT_S)(state)
+    return (wait_exponential(_FIRST_WAIT_S, _LONGEST_WAIT_S) + wait_random(0, _FIRST_WAIT_S))(state)
 
 
 def _system(options: EndpointOptions) -> str:

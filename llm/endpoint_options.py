@@ -48,7 +48,12 @@ class EndpointOptions(BaseModel):
         fallback: spec of the controller that stands in where there is no answer.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        coerce_numbers_to_str=True,  # a model may be called 4
+    )
 
     url: Text | None = None
     model: Text | None = None
@@ -140,6 +145,8 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"endpoint: there is no parameter '{name}'; there are {', '.join(EndpointOptions.model_fields)}."
     what = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
+    if first["type"] == "string_too_short":
+        what = "must not be empty"
     value = first["input"]
     plain = name not in ("url", "key_env") and isinstance(value, (str, int, float))
     shown = f"={value}" if plain and not (isinstance(value, float) and math.isnan(value)) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -44,6 +45,8 @@ FORMATS = ("json_schema", "json_object", "plain")
 #: Statuses by which servers refuse a field that they do not know.
 REFUSALS = (400, 415, 422, 501)
 MAX_DETAIL = 200
+#: Shorter keys are no secrets but placeholders for servers at home, such as EMPTY, and may be ordinary words.
+_SECRET_CHARS = 8
 
 #: Why a decision came from the fallback.
 REASONS = (
@@ -193,13 +196,23 @@ class Reply(BaseModel):
         return self.choices[0].finish_reason == "length"
 
 
-def read_reply(data: bytes) -> Reply:
+def without_key(data: bytes, key: str) -> str:
+    """A body as text that does not repeat the key, however its JSON escapes it: some servers do, in errors."""
+    text = data.decode("utf-8", "replace")
+    if len(key) < _SECRET_CHARS:
+        return text
+    with contextlib.suppress(ValueError, RecursionError):
+        text = json.dumps(json.loads(text))  # one way to escape
+    return text.replace(key, "[key]").replace(json.dumps(key)[1:-1], "[key]")
+
+
+def read_reply(text: str) -> Reply:
     """Read a body that came with status 200.
 
     Raises:
         RequestError: malformed, or an error in the place of an answer.
     """
-    text = data.decode("utf-8", "replace").strip()
+    text = text.strip()
     if text[:1] == "<":
         raise RequestError("malformed", "it answered HTML, not JSON")
     try:

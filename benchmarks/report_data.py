@@ -8,7 +8,8 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from benchmarks import results
 from benchmarks.comparison import Comparison
 from benchmarks.groups import Group, network_file
 from benchmarks.report_incidents import Recovery
-from benchmarks.report_parts import Cell, Download, Head, Row, Table, controller, listed, number, plural, text
+from benchmarks.report_parts import Cell, Download, Head, Row, Table, controller, listed, number, plural, slug, text
 from benchmarks.results import FAILED_SUFFIX, RESULT_SUFFIX, ResultError, RunResult
 
 #: So many digits of a hash identify a file or a commit here; the download holds all of them.
@@ -52,7 +53,7 @@ class Sources:
             folder = place if place.is_dir() else place.parent
             path = network_file(folder, group.runs[0].scenario.network_sha256)
             if path.exists():
-                return replace(group, network=results.read_network(path))
+                return replace(group, network=results.read_network(path), folder=folder)
         return group
 
 
@@ -137,8 +138,8 @@ def provenance_table(sources: Sources, group: Group, name: str, used: set[int]) 
     """The files of a case, a row a run; ``used`` holds the ``id`` of every run that the statistics rest on."""
     heads = (
         Head("Controller", numeric=False), Head("Seed"), Head("Delay", "s/veh"), Head("Result file", "", False),
-        Head("File's hash", "", False), Head("Commit", "", False), Head("Parameters and loaded files", "", False),
-        Head("Ran", "UTC", False), Head("In the statistics", "", False),
+        Head("File's hash", "", False), Head("Commit", "", False), Head("Ran", "UTC", False),
+        Head("In the statistics", "", False),
     )  # fmt: skip
     rows = []
     seen: set[str] = set()
@@ -150,18 +151,37 @@ def provenance_table(sources: Sources, group: Group, name: str, used: set[int]) 
             rows.append(Row(_provenance_cells(first[id(run)], id(run) in used), anchor))
     scenario = group.runs[0].scenario
     note = f"Scenario {scenario.sha256[:DIGITS]}, network {scenario.network_sha256[:DIGITS]}."
-    return Table(f"files-{name}", f"{name}: result files", heads, tuple(rows), note)
+    return Table(slug(f"files-{name}"), f"{name}: result files", heads, tuple(rows), note)
+
+
+def controllers_table(sources: Sources) -> Table:
+    """Each make of each controller: its parameters, and the hashes of what it loaded."""
+    heads = (
+        Head("Controller", numeric=False), Head("Parameters", numeric=False), Head("Loaded files", numeric=False),
+        Head("Runs"),
+    )  # fmt: skip
+    makes = Counter(
+        (run.controller.name, _pairs(run.controller.params), _pairs(run.controller.loaded)) for run in sources.runs
+    )
+    rows = tuple(
+        Row((controller(name), text(params), text(loaded), number(count, ".0f")))
+        for (name, params, loaded), count in sorted(makes.items())
+    )
+    return Table("controllers", "What stood behind each controller's name", heads, rows)
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={_short(value)}" for key, value in values.items()) or "none"
 
 
 def run_anchor(case: str, place: int) -> str:
     """The id of the first row with a controller's runs on a case."""
-    return f"runs-{case}-{place}"
+    return slug(f"runs-{case}-{place}")
 
 
 def _provenance_cells(source: Source, used: bool) -> tuple[Cell, ...]:
     run = source.run
     commit = "none" if run.git is None else run.git.commit[:DIGITS]
-    made = [f"{key}={_short(value)}" for key, value in {**run.controller.params, **run.controller.loaded}.items()]
     return (
         controller(run.controller.name),
         number(run.seed, ".0f"),
@@ -169,7 +189,6 @@ def _provenance_cells(source: Source, used: bool) -> tuple[Cell, ...]:
         text(source.file),
         text(source.sha256[:DIGITS]),
         text(commit, "changed" if run.git and run.git.dirty else ""),
-        text(", ".join(made) or "none"),
         text(run.created_utc[:16].replace("T", " ")),
         text("yes" if used else "no"),
     )

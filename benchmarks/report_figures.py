@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from benchmarks import plots
 from benchmarks.groups import Group
 from benchmarks.report_incidents import NEVER, RECOVERED, Recovery
-from benchmarks.report_parts import Drawing
+from benchmarks.report_parts import Drawing, slug
 from benchmarks.results import ResultError
 from benchmarks.style import INCIDENT, INK, QUIET, WIDTH_IN, clock_axis, colours, label, style
 
@@ -28,6 +28,8 @@ THEME = {
 }  # fmt: skip
 #: Figures whose colours carry no meaning of their own against the paper.
 THEMED = ("delay", "over_time")
+#: Width of a point of a figure on the page: text of 8.5 points is as large as the page's small print.
+SCALE_REM = 0.1
 #: More rows than this on a timeline cannot be read; the table below it holds them all.
 MAX_INCIDENTS = 24
 
@@ -43,7 +45,7 @@ def of_group(group: Group, name: str) -> list[Drawing]:
                 continue
             said = f"{name}: {text}."
             drawn.append(
-                inline(figure, f"figure-{name}-{kind}", said, text[0].upper() + text[1:] + ".", kind in THEMED)
+                inline(figure, slug(f"figure-{name}-{kind}"), said, text[0].upper() + text[1:] + ".", kind in THEMED)
             )
     return drawn
 
@@ -62,7 +64,9 @@ def timeline(found: Sequence[Recovery], group: Group, name: str) -> Drawing:
         )
         if left_out > 0:
             caption += f" The first {MAX_INCIDENTS} incidents; the table holds {left_out} more."
-        return inline(figure, f"figure-{name}-incidents", f"{name}: incidents and recovery.", caption, themed=True)
+        return inline(
+            figure, slug(f"figure-{name}-incidents"), f"{name}: incidents and recovery.", caption, themed=True
+        )
 
 
 def inline(figure: Figure, name: str, said: str, caption: str, themed: bool) -> Drawing:
@@ -80,7 +84,13 @@ def inline(figure: Figure, name: str, said: str, caption: str, themed: bool) -> 
     svg = re.sub(r'href="#', f'href="#{name}-', svg)
     svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)
     if themed:
+        svg = re.sub(r"<text[^>]*>", lambda text: re.sub(r"fill: (#[0-9a-fA-F]{6})", _legible, text[0]), svg)
         svg = re.sub(r"#[0-9a-fA-F]{6}\b", _themed, svg)
+    width = re.search(r'width="([\d.]+)pt"', svg)
+    assert width is not None
+    svg = re.sub(
+        r'width="[\d.]+pt" height="[\d.]+pt"', f'style="width: {SCALE_REM * float(width[1]):.1f}rem"', svg, count=1
+    )
     svg = re.sub(r"<svg ", f'<svg role="img" aria-label="{escape(said)}" ', svg, count=1)
     return Drawing(name, said, svg, caption, themed)
 
@@ -123,6 +133,11 @@ def _mark(axes: Axes, entry: Recovery, row: float, end_s: float, colour: str) ->
 
 def _order(entry: Recovery) -> tuple[int, float]:
     return entry.seed, entry.start_s
+
+
+def _legible(colour: re.Match[str]) -> str:
+    """Names in a series' colour need more contrast than its line, on light and on dark paper."""
+    return colour[0] if colour[1].lower() in THEME else f"fill: color-mix(in srgb, {colour[1]} 60%, var(--ink))"
 
 
 def _themed(colour: re.Match[str]) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from benchmarks import provenance, report_data, report_figures, report_published, report_tables
 from benchmarks.comparison import BEST, Case, Comparison
 from benchmarks.groups import Group
 from benchmarks.report_data import Sources
 from benchmarks.report_incidents import BEFORE, RUN_WITHOUT, Recovery
-from benchmarks.report_parts import Page, Part, Section, listed, plural
+from benchmarks.report_parts import Page, Part, Section, listed, plural, slug, some
 
 FOLDER = Path(__file__).parent / "report"
 
@@ -29,14 +33,17 @@ class Chapter:
 
 def render(page: Page) -> str:
     """The page as HTML; everything that comes from results is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["breakable"] = _breakable
     own = {kind: Markup((FOLDER / f"page.{kind}").read_text(encoding="utf-8")) for kind in ("css", "js")}
     return environment.get_template("page.html").render(page=page, **own)
+
+
+def _breakable(words: str) -> Markup:
+    """Text that may break after the signs inside names and specifications."""
+    return Markup(re.sub(r"(__|_(?=[a-z])|[:,=/](?=[^\W\d]))", r"\1<wbr>", str(escape(words))))
 
 
 def build(sources: Sources, compared: Comparison, chapters: Sequence[Chapter]) -> Page:
@@ -55,8 +62,9 @@ def build(sources: Sources, compared: Comparison, chapters: Sequence[Chapter]) -
         has_resco=any(chapter.case.timings == "resco" for chapter in chapters),
         notes=compared.notes,
         provenance=report_data.provenance(sources),
-        provenance_tables=tuple(
-            report_data.provenance_table(sources, chapter.every, chapter.case.name, used) for chapter in chapters
+        provenance_tables=(
+            report_data.controllers_table(sources),
+            *(report_data.provenance_table(sources, chapter.every, chapter.case.name, used) for chapter in chapters),
         ),
         downloads=report_data.downloads(sources, compared, recoveries),
         sources=f"{plural(len(sources.found), 'result file')} in {listed([place.name for place in sources.places])}",
@@ -74,25 +82,24 @@ def _title(compared: Comparison) -> str:
 
 def _cautions(compared: Comparison, chapters: Sequence[Chapter]) -> list[str]:
     """What a reader must know about these runs before believing a difference."""
+    every = [case.name for case in compared.cases]
+
+    def where(names: Sequence[str]) -> str:
+        return "everywhere" if len(names) == len(every) > 1 else f"on {some(names)}"
+
     short = [case.name for case in compared.cases if case.minutes < 60]
     few = [case.name for case in compared.cases if len(case.seeds) < 5]
     said = []
     if short:
-        said.append(
-            f"Less than an hour was measured on {_some(short)}: such runs are a demonstration, not a benchmark."
-        )
+        said.append(f"Less than an hour was measured {where(short)}: such runs are a demonstration, not a benchmark.")
     if few:
-        said.append(f"Fewer than five seeds on {_some(few)}: intervals are wide, and one jammed run moves every mean.")
+        said.append(f"Fewer than five seeds {where(few)}: intervals are wide, and one jammed run moves every mean.")
     oversaturated = [case.name for case in compared.cases if case.oversaturated]
     if oversaturated:
-        said.append(f"{_some(oversaturated)}: even fixed time cannot carry this demand; never in the overall ranking.")
+        said.append(f"{some(oversaturated)}: even fixed time cannot carry this demand; never in the overall ranking.")
     if any(run.git and run.git.dirty for chapter in chapters for run in chapter.group.runs):
         said.append("Some runs come from a checkout with changes that were not committed.")
     return said
-
-
-def _some(names: Sequence[str]) -> str:
-    return listed([*names[:3], f"{len(names) - 3} more"] if len(names) > 4 else list(names))
 
 
 def _overall(compared: Comparison) -> tuple[Section, ...]:
@@ -121,19 +128,15 @@ def _section(compared: Comparison, chapter: Chapter) -> Section:
     drawings = tuple(report_figures.of_group(group, case.name))
     parts = [Part("", (), (report_tables.ranking(compared, case, links),), drawings)]
     parts += [resco] if resco is not None else []
-    parts += [_incidents(chapter)] if chapter.recoveries else []
-    parts.append(Part("Further measures", (), report_tables.measures(group, case.name)))
-    return Section(f"case-{case.name}", title(case, compared, group), _lead(case, group), tuple(parts))
+    parts += _incidents(chapter) if chapter.recoveries else ()
+    parts.append(Part("Further measures", (), report_tables.measures(group, case.name, compared.of(case.name))))
+    return Section(slug(f"case-{case.name}"), title(case, compared, group), _lead(case, group), tuple(parts))
 
 
 def title(case: Case, compared: Comparison, group: Group) -> str:
-    """The name of a case, and what sets it apart where several share scenario and timings."""
+    """The name of a case; where several share scenario and timings, also whether it has incidents."""
     twins = [other for other in compared.cases if (other.scenario, other.timings) == (case.scenario, case.timings)]
-    if len(twins) == 1:
-        return case.name
-    return (
-        f"{case.name}: {_incident_words(group)}, demand × {group.runs[0].scenario.demand_scale:g}, {case.minutes:g} min"
-    )
+    return case.name if len(twins) == 1 else f"{case.name}: {_incident_words(group)}"
 
 
 def _lead(case: Case, group: Group) -> tuple[str, ...]:
@@ -166,7 +169,7 @@ def _incident_words(group: Group) -> str:
     return f"{between} incident{'' if counts == [1] else 's'} a run"
 
 
-def _incidents(chapter: Chapter) -> Part:
+def _incidents(chapter: Chapter) -> tuple[Part, Part]:
     case, group, found = chapter.case, chapter.group, chapter.recoveries
     known = {
         RUN_WITHOUT: "the queue of the run without incidents",
@@ -177,8 +180,9 @@ def _incidents(chapter: Chapter) -> Part:
         "Recovery time runs from an incident's end until the network's queue (halted and waiting outside, mean over "
         f"five minutes) is back at its reference: here {kinds}, same seed, same controller.",
     )
-    tables = (
-        report_tables.recovery_summary(found, group.controllers, case.name),
-        report_tables.incidents(found, group.controllers, case.name),
+    summary = report_tables.recovery_summary(found, group.controllers, case.name)
+    drawing = report_figures.timeline(found, group, case.name)
+    return (
+        Part("Incidents and recovery", text, (summary,), (drawing,)),
+        Part("", (), (report_tables.incidents(found, group.controllers, case.name),)),
     )
-    return Part("Incidents and recovery", text, tables, (report_figures.timeline(found, group, case.name),))

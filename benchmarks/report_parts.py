@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.metrics import GridlockRule
-from benchmarks.style import label
 
 MISSING = "–"
 
@@ -137,9 +137,14 @@ def text(words: str, note: str = "", href: str = "") -> Cell:
 
 
 def controller(name: str) -> Cell:
-    """A controller's name for readers, the whole specification below where they differ."""
-    shown = label(name)
-    return Cell(shown, shown, "" if name.replace("_", " ") == shown else name)
+    """A controller's name as it was given; of a file only the class, with the file below."""
+    shown = name.rpartition(".py:")[2]
+    return Cell(shown, shown, "" if name == shown else name)
+
+
+def slug(name: str) -> str:
+    """A name as an id of the page: other names have other ids."""
+    return re.sub(r"[^A-Za-z0-9_-]", lambda sign: f"x{ord(sign[0]):x}", name)
 
 
 def minus(words: str) -> str:
@@ -150,6 +155,11 @@ def minus(words: str) -> str:
 def listed(words: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
+    return listed([*names[:3], f"{len(names) - 3} more"] if len(names) > 4 else list(names))
 
 
 def plural(count: int, noun: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.groups import Group
-from benchmarks.report_parts import MISSING, Cell, Head, Part, Row, Table, controller, number, text
+from benchmarks.report_parts import MISSING, Cell, Head, Part, Row, Table, controller, number, slug, text
 
 FILE = Path(__file__).parent / "resco_published.csv"
 SOURCE = (
@@ -54,7 +54,9 @@ def part(group: Group, name: str) -> Part | None:
         Head("Delay, ours", "s/veh, mean"), Head("Delay, RESCO's definition", "s, median over seeds"),
         Head("Published by RESCO", "s"),
     )  # fmt: skip
-    table = Table(f"resco-{name}", f"{name}: delay by our definition and by RESCO's", heads, _rows(group, figures))
+    table = Table(
+        slug(f"resco-{name}"), f"{name}: delay by our definition and by RESCO's", heads, _rows(group, figures)
+    )
     return Part("Beside RESCO's published figures", (CAVEAT,), (Table(**{**vars(table), "note": SOURCE}),))
 
 

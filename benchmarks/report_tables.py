@@ -4,39 +4,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from benchmarks.comparison import Case, Comparison, OverallRow, Paired, ScenarioRow
 from benchmarks.groups import Group
 from benchmarks.report_incidents import NEVER, STILL_ON, Recovery
-from benchmarks.report_parts import Cell, Head, Row, Table, controller, interval, minus, number, text
+from benchmarks.report_parts import Cell, Head, Row, Table, controller, interval, minus, number, slug, text
 from benchmarks.style import clock
 
+SEVERAL_MACHINES = "No decision latency stands where runs come from several machines: these must not be compared."
 VERDICTS = {"baseline": "baseline", "better": "better", "worse": "worse", "open": "no difference shown"}
-#: Further measures: metric, head, unit, format, factor.
-TRAFFIC = (
-    ("delay_median_s", "Median delay", "s/veh", ".1f", 1.0),
-    ("delay_p95_s", "p95 delay", "s/veh", ".0f", 1.0),
-    ("travel_time_s", "Travel time", "s/veh", ".0f", 1.0),
-    ("travel_time_p95_s", "p95 travel time", "s/veh", ".0f", 1.0),
-    ("throughput_veh_h", "Throughput", "veh/h", ",.0f", 1.0),
-    ("stops_per_veh", "Stops", "per veh", ".2f", 1.0),
-    ("queue_veh", "Mean queue", "veh", ".1f", 1.0),
-    ("outside_max_veh", "Most waiting outside", "veh", ".0f", 1.0),
-    ("worst_wait_s", "Worst wait at red", "s", ".0f", 1.0),
-    ("fairness_jain", "Fairness over approaches", "Jain, 1 is even", ".2f", 1.0),
-    ("emergency_delay_s", "Emergency vehicles' delay", "s/veh", ".1f", 1.0),
-    ("co2_kg", "CO₂", "kg", ",.0f", 1.0),
-    ("fuel_l", "Fuel", "l", ",.0f", 1.0),
-    ("delay_finished_s", "Delay of finished trips only", "s; rewards jams", ".1f", 1.0),
+#: Further measures: metric, head, unit, format.
+TRAVEL = (
+    ("delay_median_s", "Median delay", "s/veh", ".1f"),
+    ("delay_p95_s", "p95 delay", "s/veh", ".0f"),
+    ("travel_time_s", "Travel time", "s/veh", ".0f"),
+    ("travel_time_p95_s", "p95 travel time", "s/veh", ".0f"),
+    ("throughput_veh_h", "Throughput", "veh/h", ",.0f"),
+    ("delay_finished_s", "Delay of finished trips only", "s; rewards jams", ".1f"),
+)
+STREET = (
+    ("stops_per_veh", "Stops", "per veh", ".2f"),
+    ("queue_veh", "Mean queue", "veh", ".1f"),
+    ("outside_max_veh", "Most waiting outside", "veh", ".0f"),
+    ("worst_wait_s", "Worst wait at red", "s", ".0f"),
+    ("fairness_jain", "Fairness over approaches", "Jain; 1: even", ".2f"),
+    ("emergency_delay_s", "Emergency vehicles' delay", "s/veh", ".1f"),
+    ("co2_kg", "CO₂", "kg", ",.0f"),
+    ("fuel_l", "Fuel", "l", ",.0f"),
+)
+SIGNALS = (
+    ("decisions", "Decisions", "per run", ",.0f"),
+    ("switches", "Switches", "per run", ",.0f"),
 )
 SAFETY = (
-    ("switches", "Switches", "per run", ",.0f", 1.0),
-    ("teleports", "Teleports", "per run", ".1f", 1.0),
-    ("collisions", "Collisions", "per run", ".1f", 1.0),
-    ("hard_brakings", "Hard brakings", "per run", ".1f", 1.0),
-    ("emergency_stops", "Emergency stops", "per run", ".1f", 1.0),
+    ("teleports", "Teleports", "per run", ".1f"),
+    ("collisions", "Collisions", "per run", ".1f"),
+    ("hard_brakings", "Hard brakings", "per run", ".1f"),
+    ("emergency_stops", "Emergency stops", "per run", ".1f"),
 )
 #: What the signal machine repaired, the audit found, and controllers count of themselves, in words.
 COUNTERS = {
@@ -51,7 +58,7 @@ def overall(found: Comparison) -> Table:
     """The ranking over all scenarios."""
     heads = (
         Head("Controller", numeric=False), Head("Rank"), Head("Score", "[95 %]"),
-        Head("Chance to beat the baseline", "% [95 %]"), Head("Corrected p"), Head("Against the baseline", "", False),
+        Head("Chance to beat the baseline", "% [95 %]"), Head("In words", "corrected p", False),
         Head("Gridlock", "% of runs"), Head("Runs"),
     )  # fmt: skip
     against = "the best classical controller of each scenario" if found.baseline == "best" else found.baseline
@@ -70,8 +77,7 @@ def _overall_row(row: OverallRow) -> Row:
         number(row.rank, ".0f"),
         number(row.score, ".3f", interval(row.interval, ".3f")),
         chance,
-        probability(row.p_holm),
-        text(VERDICTS[row.verdict]),
+        text(VERDICTS[row.verdict], probability(row.p_holm)),
         number(row.gridlock_rate, ".0f", factor=100),
         number(row.runs, ".0f"),
     )
@@ -83,11 +89,11 @@ def ranking(found: Comparison, case: Case, links: dict[tuple[str, str], str]) ->
     against = f"Against {case.baseline}" if case.baseline else "Difference"
     heads = (
         Head("Controller", numeric=False), Head("Rank"), Head("Delay", "s/veh [95 %]"), Head(against, "s [95 %]"),
-        Head("Change", "%"), Head("Corrected p"), Head("Said in words", "", False), Head("Arrived", "%"),
-        Head("Gridlock", "% of runs"), Head("Seeds for 5 %"), Head("Decision p50 / p95", "ms"), Head("From"),
+        Head("Change", "%"), Head("In words", "corrected p", False), Head("Arrived", "%"),
+        Head("Gridlock", "% of runs"), Head("Seeds for 5 %"), Head("Made from"),
     )  # fmt: skip
     return Table(
-        f"ranking-{case.name}",
+        slug(f"ranking-{case.name}"),
         f"{case.name}: mean delay per scheduled vehicle, {case.minutes:g} min, {case.timings} timings",
         heads,
         tuple(_ranking_row(row, links.get((case.name, row.controller), "")) for row in found.of(case.name)),
@@ -102,57 +108,68 @@ def _ranking_row(row: ScenarioRow, href: str) -> Row:
         number(row.rank, ".0f"),
         number(row.mean, ".1f", interval(row.interval)),
         *_paired(paired),
-        text(VERDICTS[row.verdict]),
+        text(VERDICTS[row.verdict], probability(paired.p_holm if paired else None)),
         number(row.completion, ".1f", factor=100),
         number(row.gridlock_rate, ".0f", factor=100),
         number(paired.seeds_needed if paired else None, ",.0f"),
-        _latency(row),
         runs,
     )
     return Row(cells, emphasis=row.verdict == "baseline")
 
 
-def _paired(paired: Paired | None) -> tuple[Cell, Cell, Cell]:
+def _paired(paired: Paired | None) -> tuple[Cell, Cell]:
     if paired is None:
-        return number(None), number(None), number(None)
+        return number(None), number(None)
     return (
         number(paired.mean, "+.1f", interval(paired.interval, "+.1f")),
         number(paired.relative, "+.0f", factor=100),
-        probability(paired.p_holm),
     )
 
 
-def probability(p: float | None) -> Cell:
-    """A p-value; tiny ones as a bound."""
-    return Cell("< 0.001", repr(p)) if p is not None and p < 0.001 else number(p, ".3f")
+def probability(p: float | None) -> str:
+    """A p-value; tiny ones as a bound, none as nothing."""
+    return "" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def _latency(row: ScenarioRow) -> Cell:
-    if row.decision_latency_p50_ms is None or row.decision_latency_p95_ms is None:
-        return Cell("several machines")
-    half, most = (number(value, ".1f") for value in (row.decision_latency_p50_ms, row.decision_latency_p95_ms))
-    return Cell(f"{half.text} / {most.text}", half.sort)
-
-
-def measures(group: Group, name: str) -> tuple[Table, Table]:
-    """Further measures of a case: traffic, and what the signals did; means over the seeds."""
-    counted = _counters(group)
-    known = [column for column in TRAFFIC if _known(group, column[0])]
-    safety = [column for column in SAFETY if _known(group, column[0])]
-    signals = safety + [(key, text_, "per run", ".1f", 1.0) for key, text_ in counted.items()]
+def measures(group: Group, name: str, rows: Sequence[ScenarioRow]) -> tuple[Table, ...]:
+    """Further measures of a case, means over the seeds: travel, street, and what the signals did."""
+    travel, street, safety = ([c for c in columns if _known(group, c[0])] for columns in (TRAVEL, STREET, SAFETY))
     return (
-        _means(group, f"traffic-{name}", f"{name}: further measures of the traffic, means over the runs", known),
-        _means(group, f"signals-{name}", f"{name}: signals, safety and repairs, means over the runs", signals),
+        _means(group, f"travel-{name}", f"{name}: delay and travel time, means over the runs", travel),
+        _means(group, f"street-{name}", f"{name}: queues, fairness and fuel, means over the runs", street),
+        _decisions(group, name, rows),
+        _means(group, f"safety-{name}", f"{name}: safety, means over the runs", safety),
     )
 
 
-def _means(group: Group, name: str, caption: str, columns: Sequence[tuple[str, str, str, str, float]]) -> Table:
-    heads = (Head("Controller", numeric=False), *(Head(head, unit) for _, head, unit, _, _ in columns))
+def _decisions(group: Group, name: str, rows: Sequence[ScenarioRow]) -> Table:
+    """How long decisions took, and what was repaired of them."""
+    counters = [(key, words, "per run", ".1f") for key, words in _counters(group).items()]
+    known = [column for column in SIGNALS if _known(group, column[0])]
+    table = _means(group, f"signals-{name}", f"{name}: decisions and repairs, means over the runs", [*known, *counters])
+    by_name = {row.controller: _latency(row) for row in rows}
+    return replace(
+        table,
+        heads=(table.heads[0], Head("Decision, p50", "ms"), Head("Decision, p95", "ms"), *table.heads[1:]),
+        rows=tuple(
+            replace(row, cells=(row.cells[0], *by_name[who], *row.cells[1:]))
+            for who, row in zip(group.controllers, table.rows, strict=True)
+        ),
+        note="" if all(row.decision_latency_p50_ms is not None for row in rows) else SEVERAL_MACHINES,
+    )
+
+
+def _latency(row: ScenarioRow) -> tuple[Cell, Cell]:
+    return number(row.decision_latency_p50_ms, ",.2f"), number(row.decision_latency_p95_ms, ",.2f")
+
+
+def _means(group: Group, name: str, caption: str, columns: Sequence[tuple[str, str, str, str]]) -> Table:
+    heads = (Head("Controller", numeric=False), *(Head(head, unit) for _, head, unit, _ in columns))
     rows = tuple(
-        Row((controller(who), *(number(_mean(group, who, key), form, "", by) for key, _, _, form, by in columns)))
+        Row((controller(who), *(number(_mean(group, who, key), form) for key, _, _, form in columns)))
         for who in group.controllers
     )
-    return Table(name, caption, heads, rows)
+    return Table(slug(name), caption, heads, rows)
 
 
 def _counters(group: Group) -> dict[str, str]:
@@ -162,7 +179,9 @@ def _counters(group: Group) -> dict[str, str]:
     for key in keys:
         kind, _, rest = key.partition("_")
         if kind in ("repairs", "audit", "controller") and key not in found:
-            found[key] = {"repairs": "Repaired: ", "audit": "Audit: ", "controller": ""}[kind] + rest.replace("_", " ")
+            found[key] = {"repairs": "Repaired: ", "audit": "Audit: ", "controller": "Own count: "}[
+                kind
+            ] + rest.replace("_", " ")
     return found
 
 
@@ -186,7 +205,7 @@ def recovery_summary(found: Sequence[Recovery], names: Sequence[str], case: str)
         Head("Still on at the end"), Head("Most extra queue", "veh, median"),
     )  # fmt: skip
     rows = tuple(_recovery_row([entry for entry in found if entry.controller == name], name) for name in names)
-    return Table(f"recovery-{case}", f"{case}: recovery from incidents, over all seeds", heads, rows)
+    return Table(slug(f"recovery-{case}"), f"{case}: recovery from incidents, over all seeds", heads, rows)
 
 
 def _recovery_row(found: Sequence[Recovery], name: str) -> Row:
@@ -221,7 +240,10 @@ def incidents(found: Sequence[Recovery], names: Sequence[str], case: str) -> Tab
         what = (text(kind.replace("_", " ")), number(seed, ".0f"), text(edge), *when)
         rows.append(Row((*what, *(_recovered(by_name.get(name)) for name in names))))
     return Table(
-        f"incidents-{case}", f"{case}: minutes from each incident's end until the queue was back", heads, tuple(rows)
+        slug(f"incidents-{case}"),
+        f"{case}: minutes from each incident's end until the queue was back",
+        heads,
+        tuple(rows),
     )
 
 

@@ -30,7 +30,11 @@ for (const table of document.querySelectorAll("table")) {
     const button = document.createElement("button");
     button.type = "button";
     button.title = "Sort by this column";
+    const arrow = document.createElement("span");
+    arrow.className = "arrow";
     button.append(...head.childNodes);
+    button.firstChild.textContent = button.firstChild.textContent.trim();
+    button.insertBefore(arrow, button.querySelector("small"));
     head.append(button);
     button.addEventListener("click", () => sort(table, head, column));
   });

@@ -6,6 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.network import Network
@@ -75,6 +76,17 @@ class Controller(ABC):
 
     def provenance(self) -> Mapping[str, str | int | None]:
         """What this controller loaded (model and adapter hashes, ...), for the run's result."""
+        return {}
+
+    def depends_on(self) -> Mapping[str, str | Path]:
+        """What decides besides its parameters: files that it loads unasked, and what it chooses by itself here.
+
+        Known before ``reset``. Part of a run's identity: another file or another choice makes another run.
+        """
+        return {}
+
+    def notes(self) -> Mapping[str, Mapping[str, object]]:
+        """What it can tell of the decisions that ``act`` has just returned, by signal, for the decision log."""
         return {}
 
     def close(self) -> None:  # noqa: B027 - most controllers hold nothing

@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from controllers import decision_log
 from controllers.base import Controller, ControllerError
 from controllers.registry import make
 from llm import cards
 from llm.backbone import DEFAULT, BackboneError, load
+from llm.explain import explain as explained
+from llm.precision import AUTO as AUTO_PRECISION
+from llm.precision import resolve
 from llm.prompt import PROMPT_VERSION, PromptError, phase_letters, signal_prompt
 from llm.scorer import PhaseScorer
 from sim.network import Network, Signal
@@ -32,23 +37,31 @@ LOGGER = logging.getLogger("greenloop")
 REASONS = ("error", "memory", "nan", "late")
 _LOADED: OrderedDict[tuple[object, ...], PhaseScorer] = OrderedDict()
 _MAX_LOADED = 2
+#: Prompts of a run whose scores are remembered: of an hour of cologne8's, a third are repeated.
+MAX_REMEMBERED = 4096
+Scores = NDArray[np.float64]
 
 
 class LanguageModel(Controller):
     """Shows at each due signal the phase whose letter the language model finds most likely after the signal's prompt.
 
-    All due signals are scored in one batch. Where the model raises, gives a number that is not finite, or is late, a
-    classical controller decides in its place; this is counted by reason and logged once for each reason in a run.
+    All due signals are scored in one batch, and a prompt that came before in the run is not read again. Where the model
+    raises, gives a number that is not finite, or is late, a classical controller decides in its place; this is counted
+    by reason and logged once for each reason in a run.
 
     Args:
         model: ``default``, a local folder, or a Hugging Face model id.
         adapter: folder of a PEFT adapter for that model; ``auto`` is the one that ships for the default model, if any;
             ``none`` leaves the model as it is.
         layers: keep only the model's first so many decoder layers; by default those that the adapter was trained on.
+        precision: ``auto`` multiplies in bf16 where the processor has tiles for it; ``fp32`` or ``bf16`` say which.
         fallback: spec of the controller that stands in.
         deadline_s: a batch that takes longer than this counts as late; wall clock, so runs with it are not repeatable.
         threads: torch threads of this process.
         device: torch device.
+        log: file to which each decision is added as a line of JSON: time, signal, prompt, scores, chosen phase, and the
+            reason where the fallback decided.
+        explain: notes and log say why, too; a decision then costs several times as much.
     """
 
     def __init__(
@@ -56,10 +69,13 @@ class LanguageModel(Controller):
         model: str = DEFAULT,
         adapter: str | Path | None = AUTO,
         layers: int | None = None,
+        precision: str = AUTO_PRECISION,
         fallback: str = "greedy",
         deadline_s: float | None = None,
         threads: int = 1,
         device: str = "cpu",
+        log: str | Path | None = None,
+        explain: bool = False,
     ) -> None:
         if deadline_s is not None and not (isinstance(deadline_s, (int, float)) and deadline_s > 0):
             raise ControllerError(f"language_model: deadline_s is {deadline_s!r}; give seconds above 0.")
@@ -70,8 +86,10 @@ class LanguageModel(Controller):
             raise ControllerError(f"language_model: '{fallback}' looks ahead, so it is no fallback; choose 'greedy'.")
         self.model, self.layers, self.threads, self.device = str(model), layers, threads, device
         self.adapter = _adapter_folder(self.model, adapter, layers)
-        self.deadline_s = deadline_s
+        self.precision, self.deadline_s = precision, deadline_s
+        self.log, self.explain = None if log is None else Path(log), explain
         self.deterministic = deadline_s is None
+        self._asked: dict[str, dict[str, object]] = {}
 
     def reset(self, network: Network, seed: int) -> None:
         """Load the model (once in a process) and check that it can name every signal's phases.
@@ -83,7 +101,7 @@ class LanguageModel(Controller):
         try:
             most = max((len(signal.phases) for signal in network.controllable), default=0)
             phase_letters(most)  # before the model, which takes longer
-            self._scorer = _loaded(self.model, self.adapter, self.layers, self.threads, self.device)
+            self._scorer = _loaded(self.model, self.adapter, self.layers, self.precision, self.threads, self.device)
             self._scorer.prepare(most)
         except (BackboneError, PromptError) as error:
             raise ControllerError(str(error)) from error
@@ -91,10 +109,13 @@ class LanguageModel(Controller):
         self.fallback.reset(network, seed)
         self._counts: Counter[str] = Counter()
         self._said: set[str] = set()
+        self._remembered: OrderedDict[str, Scores] = OrderedDict()
+        self._asked = {}
 
     def act(self, observation: Observation) -> Mapping[str, Decision | int]:
         """Return the most likely phase of each due signal."""
         due = [signal for signal in self.network.controllable if observation.due[signal.index]]
+        self._asked = {}
         if not due:
             return {}
         self._counts["decisions"] += len(due)
@@ -103,49 +124,107 @@ class LanguageModel(Controller):
         if failed:
             instead = self.fallback.act(observation)
             decisions.update({signal.id: instead[signal.id] for signal in failed if signal.id in instead})
+        if self.log is not None:
+            decision_log.append(self.log, self.context, observation.time_s, decisions, self.notes())
         return decisions
 
+    def notes(self) -> Mapping[str, Mapping[str, object]]:
+        """Of each of the last decisions: prompt, scores, the reason for a fallback, and why, if asked for."""
+        return {name: {**note, **self._why(note)} for name, note in self._asked.items()}
+
+    def depends_on(self) -> Mapping[str, str | Path]:
+        """The adapter that ships, and the precision that this machine gives.
+
+        Raises:
+            ControllerError: there is no such precision.
+        """
+        try:
+            found: dict[str, str | Path] = {"precision": resolve(self.precision, self.device)}
+        except BackboneError as error:
+            raise ControllerError(str(error)) from error
+        return found if self.adapter is None else {**found, "adapter": self.adapter}
+
     def counters(self) -> Mapping[str, float]:
-        """Decisions, batches, prompt tokens, and decisions by the fallback: in all and by reason."""
+        """Decisions, batches, prompt tokens, decisions remembered, and by the fallback: in all and by reason.
+
+        ``close`` are those that were read again in fp32, because bf16 left two phases nearly alike.
+        """
         fallbacks = {f"fallback_{reason}": self._counts[reason] for reason in REASONS}
-        plain = {name: self._counts[name] for name in ("decisions", "batches", "tokens")}
+        plain = {name: self._counts[name] for name in ("decisions", "batches", "tokens", "remembered", "close")}
         return {**plain, "fallbacks": sum(fallbacks.values()), **fallbacks}
 
     def provenance(self) -> dict[str, str | int | None]:
-        """What decided: hashes of model and adapter, layers in use, and the prompt's version."""
+        """What decided: hashes of model and adapter, layers and precision in use, and the prompt's version."""
         backbone: Backbone = self._scorer.backbone
         return {
             "model": self.model,
             "model_sha256": backbone.model_sha256,
             "adapter_sha256": backbone.adapter_sha256,
             "layers": backbone.layers,
+            "precision": self._scorer.precision,
             "prompt_version": PROMPT_VERSION,
         }
 
     def _ask(self, due: list[Signal], observation: Observation) -> tuple[dict[str, Decision | int], list[Signal]]:
         """The model's decisions, and the signals for which it has none."""
-        start_s, tokens = time.perf_counter(), self._scorer.tokens
+        start_s = time.perf_counter()
         try:
-            timings = self.context.timings if self.context else NATIVE
-            prompts = [signal_prompt(self.network, signal, observation, timings=timings) for signal in due]
-            scores = self._scorer.score(prompts, [len(signal.phases) for signal in due])
+            prompts = self._prompts(due, observation)
+            self._asked = {signal.id: {"prompt": prompt} for signal, prompt in zip(due, prompts, strict=True)}
+            scores = self._scores(prompts, [len(signal.phases) for signal in due])
         except Exception as error:  # whatever the model raises, the city needs a decision
-            self._fail("memory" if _is_memory(error) else "error", len(due), f"{type(error).__name__}: {error}")
-            return {}, due
+            reason = "memory" if _is_memory(error) else "error"
+            return {}, self._fail(reason, due, f"{type(error).__name__}: {error}")
+        took_s = time.perf_counter() - start_s
+        for signal, score in zip(due, scores, strict=True):
+            self._asked[signal.id]["scores"] = [float(value) if np.isfinite(value) else None for value in score]
+        if self.deadline_s is not None and took_s > self.deadline_s:
+            return {}, self._fail("late", due, f"{took_s:.3f} s for {len(due)} signals")
+        broken = [signal for signal, score in zip(due, scores, strict=True) if np.isnan(score).any()]
+        if broken:
+            self._fail("nan", broken, "scores that are not finite")
+        lost = {signal.id for signal in broken}
+        chosen = {s.id: int(score.argmax()) for s, score in zip(due, scores, strict=True) if s.id not in lost}
+        return dict(chosen), broken
+
+    def _prompts(self, due: list[Signal], observation: Observation) -> list[str]:
+        timings = self.context.timings if self.context else NATIVE
+        return [signal_prompt(self.network, signal, observation, timings=timings) for signal in due]
+
+    def _scores(self, prompts: list[str], phases: list[int]) -> list[Scores]:
+        """Scores of all prompts; only those that are new are read, each once, and the last so many are remembered."""
+        tokens, close = self._scorer.tokens, self._scorer.close
+        new = {p: n for p, n in zip(prompts, phases, strict=True) if p not in self._remembered}
+        try:
+            found = dict(zip(new, self._scorer.score(list(new), list(new.values())), strict=True)) if new else {}
         finally:
             self._counts["tokens"] += self._scorer.tokens - tokens
-        took_s = time.perf_counter() - start_s
-        if self.deadline_s is not None and took_s > self.deadline_s:
-            self._fail("late", len(due), f"{took_s:.3f} s for {len(due)} signals")
-            return {}, due
-        broken = [bool(np.isnan(score).any()) for score in scores]
-        if any(broken):
-            self._fail("nan", sum(broken), "scores that are not finite")
-        chosen = {s.id: int(score.argmax()) for s, score, bad in zip(due, scores, broken, strict=True) if not bad}
-        return dict(chosen), [signal for signal, bad in zip(due, broken, strict=True) if bad]
+            self._counts["close"] += self._scorer.close - close
+        self._counts["remembered"] += len(prompts) - len(new)
+        scores = [found[prompt] if prompt in found else self._remembered[prompt] for prompt in prompts]
+        for prompt, score in zip(prompts, scores, strict=True):
+            if np.isfinite(score).all():
+                self._remembered[prompt] = score
+                self._remembered.move_to_end(prompt)
+        while len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return scores
 
-    def _fail(self, reason: str, decisions: int, detail: str) -> None:
-        self._counts[reason] += decisions
+    def _why(self, note: dict[str, object]) -> dict[str, object]:
+        """The sentence of a decision that the model made, if sentences are asked for."""
+        if not self.explain or "fallback" in note or "scores" not in note:
+            return {}
+        try:
+            found = explained(str(note["prompt"]), np.array(note["scores"]), self._scorer.score)
+        except Exception as error:  # an explanation is worth no run
+            return {"why": f"No explanation: {' '.join(f'{type(error).__name__}: {error}'.split())[:200]}."}
+        return {"why": found.sentence}
+
+    def _fail(self, reason: str, signals: list[Signal], detail: str) -> list[Signal]:
+        """Count these signals' decisions for the fallback, say it once, and return the signals."""
+        self._counts[reason] += len(signals)
+        for signal in signals:
+            self._asked.setdefault(signal.id, {})["fallback"] = reason
         if reason not in self._said:
             self._said.add(reason)
             LOGGER.warning(
@@ -155,13 +234,21 @@ class LanguageModel(Controller):
                 type(self.fallback).__name__,
                 reason,
             )
+        return signals
 
 
 class UntunedLanguageModel(LanguageModel):
     """The language model without any adapter: what fine-tuning is compared with."""
 
-    def __init__(self, model: str = DEFAULT, layers: int | None = None, fallback: str = "greedy") -> None:
-        super().__init__(model, None, layers, fallback)
+    def __init__(
+        self,
+        model: str = DEFAULT,
+        layers: int | None = None,
+        fallback: str = "greedy",
+        precision: str = AUTO_PRECISION,
+        threads: int = 1,
+    ) -> None:
+        super().__init__(model, None, layers, precision, fallback, threads=threads)
 
 
 def _adapter_folder(model: str, adapter: str | Path | None, layers: int | None) -> Path | None:
@@ -175,12 +262,14 @@ def _is_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
 
 
-def _loaded(model: str, adapter: Path | None, layers: int | None, threads: int, device: str) -> PhaseScorer:
+def _loaded(
+    model: str, adapter: Path | None, layers: int | None, precision: str, threads: int, device: str
+) -> PhaseScorer:
     """The scorer for these options; the last two stay loaded, so that the next run in this process starts at once."""
     stamp = tuple((file, file.stat().st_mtime_ns) for file in sorted(adapter.glob("*"))) if adapter else ()
-    key = (model, adapter, stamp, layers, threads, device)
+    key = (model, adapter, stamp, layers, precision, threads, device)
     if key not in _LOADED:
-        _LOADED[key] = PhaseScorer(load(model, adapter, layers, threads, device))
+        _LOADED[key] = PhaseScorer(load(model, adapter, layers, threads, device), precision)
         while len(_LOADED) > _MAX_LOADED:
             _LOADED.popitem(last=False)
     _LOADED.move_to_end(key)

@@ -74,7 +74,10 @@ _ENTRIES: dict[str, Entry] = {
         writes=("record", "ledger"),
     ),
     "language_model": Entry(
-        "controllers.language_model:LanguageModel", "A language model scores the phases.", needs_model=True
+        "controllers.language_model:LanguageModel",
+        "A language model scores the phases.",
+        needs_model=True,
+        writes=("log",),
     ),
     "language_model_untuned": Entry(
         "controllers.language_model:UntunedLanguageModel", "The same without its adapter.", needs_model=True
@@ -129,6 +132,17 @@ def files(spec: str) -> dict[str, Path]:
     read = {name: value for name, value in _parse(spec, options).items() if name not in written}
     named |= {f"parameter {name}": value for name, value in read.items() if isinstance(value, str)}
     return {name: Path(value) for name, value in named.items() if value and Path(value).exists()}
+
+
+def depends_on(spec: str) -> dict[str, str | Path]:
+    """What decides besides a spec's parameters; see ``Controller.depends_on``. Makes only controllers that have it.
+
+    Raises:
+        ControllerError: the controller cannot be imported or made.
+    """
+    head, class_name, _ = _split(spec)
+    kind = _from_file(Path(head), class_name) if head.endswith(".py") else _from_name(head)
+    return {} if kind.depends_on is Controller.depends_on else dict(make(spec).depends_on())
 
 
 def _split(spec: str) -> tuple[str, str, str]:

@@ -22,7 +22,8 @@ def has_bf16_tiles() -> bool:
     import torch
 
     probe = getattr(torch.cpu, "_is_amx_tile_supported", None)  # torch has no public way to ask
-    return bool(probe is not None and probe() and torch.backends.mkldnn.is_available())
+    mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(mkldnn and probe is not None and probe())
 
 
 def resolve(precision: str, device: str) -> str:

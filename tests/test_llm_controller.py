@@ -40,7 +40,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ready(llama: Path) -> Callable[..., LanguageModel]:
     def build(network: Network, **options: Any) -> LanguageModel:
-        controller = LanguageModel(model=str(llama), **options)
+        controller = LanguageModel(model=str(llama), **{"precision": "fp32", **options})
         controller.reset(network, seed=0)
         return controller
 

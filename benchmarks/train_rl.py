@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from benchmarks import provenance, rl_runs
 from benchmarks.rl_runs import Episode, Training, TrainingError
@@ -69,7 +71,23 @@ def train(
     check_extra()
     scenarios = rl_runs.load_scenarios(training)
     rl_runs.open_folder(training, out)
-    return [_finished(out, seed) or _Run(training, scenarios, seed, out, tell, checkpoint_s).train() for seed in seeds]
+    with _alone(out):
+        runs = [_Run(training, scenarios, seed, out, tell, checkpoint_s) for seed in seeds]
+        return [_finished(out, run.seed) or run.train() for run in runs]
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep a second training out of the folder: both would write the same files."""
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise TrainingError(f"Another training is writing to {out}; wait for it, or choose another --out.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _finished(out: Path, seed: int) -> dict[str, Any] | None:
@@ -117,6 +135,8 @@ class _Run:
         finally:
             env.close()
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+        if not any(self.checkpoints.parent.glob("*")):
+            shutil.rmtree(self.checkpoints.parent, ignore_errors=True)
         return card
 
     def _episodes_before(self, round_: int) -> list[Episode]:

@@ -83,7 +83,7 @@ class PhasePolicy:
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {f"w{k}": weights for k, (weights, _) in enumerate(self.layers)}
         arrays |= {f"b{k}": biases for k, (_, biases) in enumerate(self.layers)}
-        np.savez(folder / WEIGHTS, **arrays)  # type: ignore[arg-type] # numpy's stub takes a flag for an array
+        np.savez_compressed(folder / WEIGHTS, **arrays)  # type: ignore[arg-type] # numpy's stub takes a flag for an array
         digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
         about = {"format": FORMAT, **card, "columns": list(COLUMNS), "weights_sha256": digest}
         (folder / CARD).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -144,9 +144,11 @@ class Reinforcement(Controller):
         folder: a policy of ``greenloop train-rl``, such as ``runs/rl/seed-1``.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str = "") -> None:
+        if not folder:
+            raise ControllerError("Say which policy to run, such as reinforcement:folder=runs/rl/seed-1.")
         self.folder = str(folder)
-        self._policy, self._card = load_policy(Path(self.folder).expanduser())
+        self._policy, self._card = load_policy(Path(self.folder))
 
     def act(self, observation: Observation) -> Mapping[str, Decision | int]:
         """Return the best phase of each due signal."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from benchmarks import compare_cli, forecast_cli, learn_cli, report_cli, rl_cli
+from benchmarks import compare_cli, forecast_cli, learn_cli, plot_cli, report_cli, rl_cli
 
 app = typer.Typer(
     add_completion=False,
@@ -70,6 +69,12 @@ def run(
     trace: Annotated[
         bool, typer.Option("--trace", help="Keep each second: vehicles, signals, decisions; for figures and replays.")
     ] = False,
+    decision_log: Annotated[
+        bool, typer.Option("--decision-log", help="Keep each decision: signal and phase; prompt and scores of a model.")
+    ] = False,
+    charge_latency: Annotated[
+        bool, typer.Option("--charge-latency", help="A decision takes effect only after the time that it took.")
+    ] = False,
     no_figures: Annotated[bool, typer.Option("--no-figures", help="Leave the figures out.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -109,6 +114,8 @@ def run(
         decision_limit_s=decision_limit_s,
         cell_limit_s=cell_limit_s,
         trace=trace,
+        decision_log=decision_log,
+        charge_latency=charge_latency,
     )
     raise typer.Exit(execute(request, figures=not no_figures, as_json=as_json))
 
@@ -200,36 +207,6 @@ def validate(
 
 
 @app.command()
-def plot(
-    results: Annotated[Path, typer.Argument(help="A folder of results.")] = Path("results"),
-    out: Annotated[Path | None, typer.Option(help="Where the figures go.  [default: RESULTS/figures]")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="Only this figure; repeat for several.")] = None,
-    show_list: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Draw the figures of a results folder as PDF, SVG and PNG.
-
-    \b
-    Examples:
-      greenloop plot results
-      greenloop plot results --only congestion --out paper/figures
-      greenloop plot --list
-    """
-    from benchmarks import plots
-
-    if show_list:
-        for name, (_, text) in plots.FIGURES.items():
-            typer.echo(f"{name:12} {text}")
-        return
-    told = partial(typer.echo, err=True)
-    written = plots.draw(results, out or results / "figures", only or tuple(plots.FIGURES), told)
-    if as_json:
-        _print_json([str(path) for path in written])
-    else:
-        typer.echo("\n".join(str(path) for path in written))
-
-
-@app.command()
 def fetch_model(as_json: Json = False) -> None:
     """Fetch the default language model, check it by hash, convert it once, and say where it is.
 
@@ -264,6 +241,7 @@ def doctor(as_json: Json = False) -> None:
 
 compare_cli.register(app)
 forecast_cli.register(app)
+plot_cli.register(app)
 learn_cli.register(app)
 report_cli.register(app)
 rl_cli.register(app)

@@ -14,12 +14,15 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
+from benchmarks.figures.choice import Choice, FigureError
 from benchmarks.groups import Floats, Group
-from benchmarks.results import NetworkShape, ResultError, RunResult
+from benchmarks.results import NetworkShape, RunResult
 from benchmarks.style import INK, QUIET, WIDTH_IN, clock, label
 
 #: More maps than this side by side are too small.
 MAX_MAPS = 3
+#: Controllers and parts of the time in the map over time.
+MAX_ROWS, MAX_SPANS = 2, 6
 #: From standing (dark) to free (pale), monotone in lightness, so that it reads in grey and for colour-blind eyes.
 COLOURS = LinearSegmentedColormap.from_list(
     "congestion", ["#2B0A3D", "#7A1F5C", "#C63B3F", "#EE8A35", "#F0C75E", "#BFDCCB"]
@@ -27,19 +30,16 @@ COLOURS = LinearSegmentedColormap.from_list(
 UNUSED = "#DDDDDD"
 
 
-def congestion(group: Group) -> Figure:
+def congestion(group: Group, choice: Choice | None = None) -> Figure:
     """Mean speed over speed limit on each road, in the interval where the last controller shown is slowest.
 
     Shown are the best, the language model if there is one, and fixed time (or the worst).
 
     Raises:
-        ResultError: the results hold no roads.
+        FigureError: the results hold no roads.
     """
-    shown = group.with_same_incidents()
-    network = group.network
-    if network is None or not group.has_roads:
-        raise ResultError(f"The results of {group.scenario} hold no roads; run it again to draw its congestion map.")
-    names = _chosen(shown)
+    shown, network = _with_roads(group, choice)
+    names = _chosen(shown, MAX_MAPS)
     begin_s, end_s = _worst_interval(shown.of(names[-1]))
     box = _Box(network)
     width_in = min(WIDTH_IN / len(names), 5.0)
@@ -48,18 +48,67 @@ def congestion(group: Group) -> Figure:
         1, len(names), figsize=(WIDTH_IN, height_in + 0.95), squeeze=False, layout="constrained"
     )
     for axes, name in zip(panels[0], names, strict=True):
-        _draw(axes, network, box, _speeds(shown.of(name), begin_s))
+        _draw(axes, network, box, _speeds(shown.of(name), begin_s, end_s))
         _mark_incidents(axes, network, shown.runs[0].scenario.incidents, begin_s, end_s)
         axes.set_title(label(name), fontsize=8.5, fontweight="normal", loc="center", pad=4)
     _scale_bar(panels[0][0], box)
     _colour_bar(figure, panels[0].tolist())
-    figure.suptitle(
-        f"{group.scenario}, {clock(begin_s)} to {clock(end_s)}", x=0.01, ha="left", fontsize=9.5, fontweight="bold"
-    )
-    figure.text(
-        0.99, 0.985, f"{group.timings} timings; {shown.seed_text()}", ha="right", va="top", fontsize=7.5, color=QUIET
-    )
+    _headline(figure, shown, f", {clock(begin_s)} to {clock(end_s)}")
     return figure
+
+
+def congestion_over_time(group: Group, choice: Choice | None = None) -> Figure:
+    """Mean speed over speed limit on each road: a row for the best controller, one for fixed time.
+
+    Neighbouring intervals of the road output are put together until at most six remain.
+
+    Raises:
+        FigureError: the results hold no roads.
+    """
+    shown, network = _with_roads(group, choice)
+    names, spans, box = _chosen(shown, MAX_ROWS), _spans(shown.runs[0]), _Box(network)
+    width_in = WIDTH_IN / len(spans)
+    height_in = min(max(width_in * box.height / box.width, 0.7), 2.4)
+    figure, panels = plt.subplots(
+        len(names), len(spans), figsize=(WIDTH_IN, height_in * len(names) + 1.15), squeeze=False, layout="constrained"
+    )
+    for row, name in zip(panels, names, strict=True):
+        for axes, (begin_s, end_s) in zip(row, spans, strict=True):
+            _draw(axes, network, box, _speeds(shown.of(name), begin_s, end_s), thin=0.6)
+            _mark_incidents(axes, network, shown.runs[0].scenario.incidents, begin_s, end_s, named=False)
+        row[0].annotate(
+            label(name), (0, 0.5), (-4, 0), xycoords="axes fraction", textcoords="offset points", rotation=90,
+            ha="right", va="center", fontsize=8.5,
+        )  # fmt: skip
+    for axes, (begin_s, end_s) in zip(panels[0], spans, strict=True):
+        axes.set_title(f"{clock(begin_s)} to {clock(end_s)}", fontsize=7.5, fontweight="normal", loc="center", pad=3)
+    _scale_bar(panels[-1][0], box)
+    _colour_bar(figure, panels.ravel().tolist())
+    _headline(figure, shown)
+    return figure
+
+
+def _with_roads(group: Group, choice: Choice | None) -> tuple[Group, NetworkShape]:
+    shown = (choice or Choice()).of(group).with_same_incidents()
+    if shown.network is None or not shown.has_roads:
+        raise FigureError(f"The results of {group.scenario} hold no roads; run it again to draw its congestion map.")
+    return shown, shown.network
+
+
+def _headline(figure: Figure, group: Group, when: str = "") -> None:
+    figure.suptitle(f"{group.scenario}{when}", x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    text = f"{group.timings} timings; {group.seed_text()}"
+    figure.text(0.99, 0.985, text, ha="right", va="top", fontsize=7.5, color=QUIET)
+
+
+def _spans(run: RunResult) -> list[tuple[float, float]]:
+    """The measured time in at most ``MAX_SPANS`` equal parts of whole intervals."""
+    assert run.roads is not None
+    first_s = run.scenario.begin_s + run.scenario.warmup_s
+    begins = [begin_s for begin_s in run.roads.begin_s if begin_s + run.roads.interval_s > first_s]
+    each = -(-len(begins) // MAX_SPANS)
+    starts = begins[::each]
+    return [(start_s, min(start_s + each * run.roads.interval_s, run.scenario.end_s)) for start_s in starts]
 
 
 class _Box:
@@ -76,12 +125,12 @@ class _Box:
         return max(self.width, self.height)
 
 
-def _chosen(group: Group) -> list[str]:
+def _chosen(group: Group, most: int) -> list[str]:
     names = group.controllers
     last = "fixed_time" if "fixed_time" in names else names[-1]
     others = [name for name in names if name != last]
     models = [name for name in others if name.startswith("language_model")][:1]
-    best = [name for name in others if name not in models][: MAX_MAPS - 1 - len(models)]
+    best = [name for name in others if name not in models][: most - 1 - len(models)]
     return [*sorted(best + models, key=names.index), last]
 
 
@@ -101,25 +150,25 @@ def _worst_interval(runs: Sequence[RunResult]) -> tuple[float, float]:
     return worst_s, min(worst_s + runs[0].roads.interval_s, scenario.end_s)
 
 
-def _speeds(runs: Sequence[RunResult], begin_s: float) -> dict[str, float]:
-    """Mean relative speed of each road with traffic, over the seeds."""
+def _speeds(runs: Sequence[RunResult], begin_s: float, end_s: float) -> dict[str, float]:
+    """Mean relative speed of each road with traffic, over the seeds and the intervals that begin in a span."""
     found: dict[str, list[float]] = {}
     for run in runs:
-        if run.roads is None or begin_s not in run.roads.begin_s:
-            continue
-        row = run.roads.speed_relative[run.roads.begin_s.index(begin_s)]
-        for road, value in zip(run.roads.ids, row, strict=True):
-            if not np.isnan(value):
-                found.setdefault(road, []).append(value)
+        assert run.roads is not None
+        rows = zip(run.roads.begin_s, run.roads.speed_relative, strict=True)
+        for row in (values for start_s, values in rows if begin_s <= start_s < end_s):
+            for road, value in zip(run.roads.ids, row, strict=True):
+                if not np.isnan(value):
+                    found.setdefault(road, []).append(value)
     return {road: float(np.mean(values)) for road, values in found.items()}
 
 
-def _draw(axes: Axes, network: NetworkShape, box: _Box, speeds: dict[str, float]) -> None:
+def _draw(axes: Axes, network: NetworkShape, box: _Box, speeds: dict[str, float], thin: float = 1.0) -> None:
     """Slow roads last, so that they lie on top; each direction on its own side."""
     order = sorted(network.roads, key=lambda road: -speeds.get(road, 2.0))
     lines = [_right_of(np.array(network.roads[road].shape), 0.0045 * box.size) for road in order]
     shade = [COLOURS(min(speeds[road], 1.0)) if road in speeds else UNUSED for road in order]
-    width = [0.5 + 0.55 * min(network.roads[road].lanes, 4) if road in speeds else 0.5 for road in order]
+    width = [thin * (0.5 + 0.55 * min(network.roads[road].lanes, 4)) if road in speeds else 0.5 for road in order]
     axes.add_collection(LineCollection(lines, colors=shade, linewidths=width, capstyle="round", joinstyle="round"))
     margin = 0.03 * box.size
     axes.set_xlim(box.low[0] - margin, box.high[0] + margin)
@@ -136,7 +185,12 @@ def _right_of(shape: Floats, distance_m: float) -> Floats:
 
 
 def _mark_incidents(
-    axes: Axes, network: NetworkShape, incidents: Sequence[dict[str, Any]], begin_s: float, end_s: float
+    axes: Axes,
+    network: NetworkShape,
+    incidents: Sequence[dict[str, Any]],
+    begin_s: float,
+    end_s: float,
+    named: bool = True,
 ) -> None:
     halo = patheffects.withStroke(linewidth=2, foreground="white")
     for incident in incidents:
@@ -145,7 +199,9 @@ def _mark_incidents(
         if road is None or moves or incident["start_s"] >= end_s or incident["end_s"] <= begin_s:
             continue
         x, y = np.array(road.shape).mean(0)
-        axes.plot(x, y, marker="^", ms=8, mfc="white", mec=INK, mew=1.0, zorder=5)
+        axes.plot(x, y, marker="^", ms=8 if named else 4.5, mfc="white", mec=INK, mew=1.0, zorder=5)
+        if not named:
+            continue
         axes.annotate(
             "!", (x, y), (0, -0.6), textcoords="offset points", ha="center", va="center", fontsize=6, zorder=6
         )

@@ -1,4 +1,4 @@
-"""Figures from results only. Each function draws one scenario; ``draw`` writes all of them.
+"""All figures by name, and the one way from a folder of results to drawn files.
 
 Loaded only to draw: it imports matplotlib.
 """
@@ -6,102 +6,90 @@ Loaded only to draw: it imports matplotlib.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks import maps
 from benchmarks import results as files
-from benchmarks.groups import Floats, Group, group_runs
+from benchmarks.compare_read import CompareError
+from benchmarks.figures.choice import Choice, FigureError, hint
+from benchmarks.figures.delay import delay
+from benchmarks.figures.distribution import profile, waits
+from benchmarks.figures.forecast import forecast
+from benchmarks.figures.over_time import over_time
+from benchmarks.figures.phases import phases
+from benchmarks.figures.time_space import time_space
+from benchmarks.groups import Group, group_runs
 from benchmarks.results import ResultError, RunResult
-from benchmarks.stats import bootstrap_interval
-from benchmarks.style import INCIDENT, INK, WIDTH_IN, clock_axis, colours, count, label, note, save, spread, style
+from benchmarks.style import FORMATS, save, style
+from benchmarks.trace import TraceError
 
-#: More lines than this on one axis cannot be told apart; the best by delay, fixed time and the model stay.
-MAX_LINES = 6
-#: Curves are moving means over so many minutes; shorter where little time is shown.
-SMOOTH_MIN, SHORT_SMOOTH_MIN, SHORT_S = 5, 3, 1800.0
+__all__ = ["AFTER_RUN", "FIGURES", "REGISTRY", "Choice", "Entry", "FigureError", "draw", "draw_runs", "draw_table"]
 
-
-def delay(group: Group) -> Figure:
-    """Mean delay per controller with its 95 % bootstrap interval, and every seed as a dot."""
-    names = group.controllers
-    looks = colours(names)
-    figure, axes = plt.subplots(figsize=(WIDTH_IN, 0.75 + 0.34 * len(names)))
-    for row, name in enumerate(names):
-        values = group.metric(name, "delay_s")
-        mean, interval, colour = float(np.mean(values)), bootstrap_interval(values), looks[name][0]
-        axes.plot(values, _jitter(len(values), row), "o", color=colour, ms=3.4, alpha=0.45, mew=0, zorder=2)
-        if interval is not None:
-            axes.plot(interval, [row, row], color=colour, lw=2.2, zorder=3)
-        axes.plot(mean, row, "o", color=colour, ms=6.5, mec="white", mew=0.9, zorder=4)
-        reach = max([mean, *values, *(interval or ())])
-        axes.annotate(f"{mean:.1f}", (reach, row), (7, 0), textcoords="offset points", va="center", color=INK)
-    axes.set_yticks(range(len(names)), [label(name) for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlim(0, axes.get_xlim()[1] * 1.06)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel("Delay (s per scheduled vehicle)")
-    axes.set_title(group.scenario)
-    bars = "; bars: 95 % interval of the mean" if len(group.seeds) > 2 else ""
-    note(axes, f"{group.timings} timings; small dots: {count(group.seeds, 'seed')}{bars}")
-    return figure
+#: ``results`` is any run, ``trace`` one run with --trace, ``scenarios`` all results together, ``table`` a file.
+Needs = Literal["results", "trace", "scenarios", "table"]
 
 
-def over_time(group: Group) -> Figure:
-    """Queue and mean speed over time with incidents shaded, controllers overlaid.
+@dataclass(frozen=True)
+class Entry:
+    """A figure: how it is drawn, what it needs, and the line that ``greenloop plot --list`` shows.
 
-    Seeds are averaged where they share their incidents; where incidents are drawn from the seed, the first is shown.
+    ``draw`` takes a group of runs (one scenario; all runs for ``scenarios``; nothing for ``table``) and a ``Choice``.
     """
-    shown = group.with_same_incidents()
-    scenario = shown.runs[0].scenario
-    incidents = sorted(scenario.incidents, key=lambda incident: float(incident["start_s"]))
-    strip_in = 0.17 * len(incidents)
-    figure, panels = plt.subplots(
-        3, 1, figsize=(WIDTH_IN, 4.3 + strip_in), sharex=True, height_ratios=[strip_in + 0.01, 2, 2]
-    )
-    figure.subplots_adjust(hspace=0.08, right=0.84)
-    begin_s, end_s = scenario.begin_s + scenario.warmup_s, scenario.end_s
-    clock_axis(panels[2], begin_s, end_s)
-    _incident_strip(panels[0], incidents, begin_s, end_s)
-    for axes, key, text in zip(
-        panels[1:], ("halted_veh", "speed_mps"), ("Halted vehicles (veh)", "Mean speed (m/s)"), strict=True
-    ):
-        _lines(axes, shown, key)
-        axes.set_ylabel(text)
-        for incident in incidents:
-            axes.axvspan(incident["start_s"], incident["end_s"], color=INCIDENT, alpha=0.3, lw=0, zorder=0)
-    panels[2].set_xlabel("Time of day (h:min)")
-    figure.align_ylabels(panels[1:])
-    panels[0].set_title(group.scenario)
-    note(panels[0], f"{group.timings} timings; {shown.seed_text()}; moving mean over {_window(shown)} min")
-    return figure
+
+    draw: Callable[[Group, Choice], Figure]
+    needs: Needs
+    text: str
 
 
-#: Every figure by name, with the line that ``greenloop plot --list`` shows.
-FIGURES: dict[str, tuple[Callable[[Group], Figure], str]] = {
-    "delay": (delay, "delay per controller with 95 % intervals and every seed"),
-    "over_time": (over_time, "queue and speed over time, incidents shaded, controllers overlaid"),
-    "congestion": (maps.congestion, "the road network coloured by congestion, controllers side by side"),
+REGISTRY: dict[str, Entry] = {
+    "delay": Entry(delay, "results", "delay per controller with 95 % intervals and every seed"),
+    "profile": Entry(profile, "scenarios", "performance profile: share of runs within so many times the baseline"),
+    "waits": Entry(waits, "results", "how many vehicles stood, and were delayed, for longer than so many seconds"),
+    "over_time": Entry(over_time, "results", "queue, speed and arrivals over time, incidents shaded"),
+    "congestion": Entry(maps.congestion, "results", "road network coloured by congestion at its worst, side by side"),
+    "congestion_over_time": Entry(
+        maps.congestion_over_time, "results", "road network coloured by congestion over time"
+    ),
+    "time_space": Entry(time_space, "trace", "trajectories along an arterial with red lights and green bands (--road)"),
+    "phases": Entry(phases, "trace", "what one signal showed to each approach, second by second (--signal)"),
+    "forecast": Entry(forecast, "table", "forecast quantiles against what came, from a table (--table)"),
 }
+#: Figures of one scenario by name: how one is drawn from a group of runs, and its line.
+FIGURES: dict[str, tuple[Callable[..., Figure], str]] = {
+    name: (entry.draw, entry.text) for name, entry in REGISTRY.items() if entry.needs in ("results", "trace")
+}
+#: What ``greenloop run`` draws at its end; the others wait for ``greenloop plot``.
+AFTER_RUN = ("delay", "over_time", "congestion")
+NO_CHOICE = Choice()
+#: Is called with a sentence about what was left out.
+Tell = Callable[[str], object]
+#: Why a figure cannot be drawn from some results.
+REFUSALS = (FigureError, TraceError, CompareError)
 
 
 def draw(
-    folder: Path, out: Path, only: Sequence[str] = tuple(FIGURES), tell: Callable[[str], object] | None = None
+    folder: Path,
+    out: Path,
+    only: Sequence[str] = (),
+    tell: Tell | None = None,
+    choice: Choice = NO_CHOICE,
+    formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
-    """Draw the figures of every scenario below ``folder`` and return the files written.
+    """Draw figures of every scenario below ``folder`` and return the files written.
 
-    Results that cannot be read, or of which there is a newer one, are left out; ``tell`` is called with a sentence.
+    Without ``only`` these are all that the results allow. Results that cannot be read, or of which there is a newer
+    one, are left out; ``tell`` is called with a sentence.
 
     Raises:
-        ResultError: there are no results, a figure is unknown, or the figures cannot be written.
+        ResultError: there are no results, a figure is unknown or asked for and cannot be drawn, or the figures cannot
+            be written.
+        TraceError, CompareError: a trace cannot be read; the runs cannot be compared.
     """
+    _check(only, formats)
     found, problems = files.read_folder(folder)
     runs, note = files.newest(found)
     if tell is not None:
@@ -109,99 +97,88 @@ def draw(
             tell(sentence)
     if not runs:
         raise ResultError(f"{folder} holds no results to draw; give the folder of 'greenloop run --out'.")
-    return draw_runs(runs, folder, out, only)
+    return draw_runs(runs, folder, out, only or tuple(REGISTRY), choice, formats, bool(only), tell)
 
 
-def draw_runs(runs: Sequence[RunResult], folder: Path, out: Path, only: Sequence[str] = tuple(FIGURES)) -> list[Path]:
-    """Draw the figures of some runs; ``folder`` holds the drawings of their networks.
+def draw_runs(
+    runs: Sequence[RunResult],
+    folder: Path,
+    out: Path,
+    only: Sequence[str] = AFTER_RUN,
+    choice: Choice = NO_CHOICE,
+    formats: Sequence[str] = FORMATS,
+    strict: bool = False,
+    tell: Tell | None = None,
+) -> list[Path]:
+    """Draw figures of some runs; ``folder`` holds their networks and traces.
+
+    A figure that these results do not allow is left out, which ``tell`` is told; with ``strict`` it is an error if it
+    can be drawn for no scenario.
 
     Raises:
-        ResultError: a figure is unknown, or the figures cannot be written.
+        As ``draw``.
     """
-    if unknown := [name for name in only if name not in FIGURES]:
-        raise ResultError(f"There is no figure '{unknown[0]}'; choose from {', '.join(FIGURES)}.")
+    _check(only, formats)
+    groups = group_runs(runs, folder)
+    everything = {"all": Group("all scenarios", "", tuple(runs), folder=folder)}
     written: list[Path] = []
     with style():
-        for stem, group in group_runs(runs, folder).items():
-            for name in only:
-                if name != "congestion" or group.has_roads:
-                    written += _save(FIGURES[name][0](group), out, f"{stem}_{name}")
+        for name in only:
+            entry = REGISTRY[name]
+            if entry.needs == "table":
+                written += draw_table(out, choice, formats) if strict or choice.table else []
+            else:
+                subjects = everything if entry.needs == "scenarios" else groups
+                drawn, refused = _draw_each(name, subjects, out, choice, formats)
+                if strict and refused and not drawn:
+                    raise refused[0]
+                written += drawn
+                if tell is not None:
+                    for sentence in dict.fromkeys(map(str, refused)):
+                        tell(f"Left out: {name}: {sentence}")
     return written
 
 
-def _save(figure: Figure, out: Path, name: str) -> list[Path]:
+def draw_table(out: Path, choice: Choice, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Draw the forecast figure from ``choice.table``; the file is named after it.
+
+    Raises:
+        ResultError: there is no table, it does not fit, or the figure cannot be written.
+    """
+    _check((), formats)
+    with style():
+        figure = forecast(None, choice)
+        assert choice.table is not None
+        return _save(figure, out, f"{choice.table.stem}_forecast", formats)
+
+
+def _draw_each(
+    name: str, subjects: dict[str, Group], out: Path, choice: Choice, formats: Sequence[str]
+) -> tuple[list[Path], list[Exception]]:
+    """One figure of each scenario that allows it, and why the others do not."""
+    written: list[Path] = []
+    refused: list[Exception] = []
+    for stem, group in subjects.items():
+        try:
+            figure = REGISTRY[name].draw(group, choice)
+        except REFUSALS as error:
+            refused.append(error)
+            continue
+        written += _save(figure, out, f"{stem}_{name}", formats)
+    return written, refused
+
+
+def _check(only: Sequence[str], formats: Sequence[str]) -> None:
+    for name in only:
+        if name not in REGISTRY:
+            raise FigureError(f"There is no figure '{name}'; {hint(name, REGISTRY)}")
+    for name in formats:
+        if name not in FORMATS:
+            raise FigureError(f"Figures cannot be written as '{name}'; choose {', '.join(FORMATS)}.")
+
+
+def _save(figure: Figure, out: Path, name: str, formats: Sequence[str]) -> list[Path]:
     try:
-        return save(figure, out, name)
+        return save(figure, out, name, formats)
     except OSError as error:
         raise ResultError(f"Figures cannot be written to {out} ({error.strerror}); choose another folder.") from error
-
-
-def _jitter(number: int, row: int) -> Floats:
-    return row + (np.linspace(-0.2, 0.2, number) if number > 1 else np.zeros(number))
-
-
-def _few(group: Group) -> list[str]:
-    """The controllers to overlay, best first: fixed time and the model stay, the worst others go."""
-    names = group.controllers
-    kept = [name for name in names if name == "fixed_time" or name.startswith("language_model")][:MAX_LINES]
-    others = [name for name in names if name not in kept][: MAX_LINES - len(kept)]
-    return [name for name in names if name in kept or name in others]
-
-
-def _lines(axes: Axes, group: Group, key: str) -> None:
-    looks = colours(group.controllers)
-    ends: dict[str, tuple[float, float]] = {}
-    for name in _few(group):
-        time_s, values = _mean_series(group, name, key)
-        axes.plot(time_s, values, color=looks[name][0], ls=looks[name][1])
-        known = np.flatnonzero(~np.isnan(values))
-        if known.size:
-            ends[name] = float(time_s[known[-1]]), float(values[known[-1]])
-    axes.set_ylim(bottom=0)
-    low, high = axes.get_ylim()
-    height_pt = axes.get_position().height * axes.figure.get_size_inches()[1] * 72  # type: ignore[union-attr]
-    places = spread([value for _, value in ends.values()], 10.5 * (high - low) / height_pt, low, high)
-    for (name, end), place in zip(ends.items(), places, strict=True):
-        axes.annotate(
-            label(name), end, (1.03, place), textcoords=axes.get_yaxis_transform(), color=looks[name][0], va="center",
-            fontsize=8, annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": looks[name][0], "lw": 0.6, "shrinkA": 1, "relpos": (0, 0.5)},
-        )  # fmt: skip
-
-
-def _mean_series(group: Group, controller: str, key: str) -> tuple[Floats, Floats]:
-    """Mean over the seeds, smoothed; NaN where no seed knows it."""
-    runs = group.of(controller)
-    length = min(len(run.series.time_s) for run in runs)
-    rows = np.array([getattr(run.series, key)[:length] for run in runs], np.float64)
-    known = ~np.isnan(rows)
-    mean = np.where(known.any(0), np.where(known, rows, 0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
-    return np.array(runs[0].series.time_s[:length]), _smooth(mean, _window(group))
-
-
-def _window(group: Group) -> int:
-    scenario = group.runs[0].scenario
-    return SMOOTH_MIN if scenario.end_s - scenario.begin_s >= SHORT_S else SHORT_SMOOTH_MIN
-
-
-def _smooth(values: Floats, window: int) -> Floats:
-    """Centred moving mean that ignores NaN and narrows at both ends."""
-    known = ~np.isnan(values)
-    kernel = np.ones(min(window, len(values)))
-    weight = np.convolve(known.astype(float), kernel, "same")
-    total = np.convolve(np.where(known, values, 0.0), kernel, "same")
-    return np.where(weight > 0, total / np.maximum(weight, 1), np.nan)
-
-
-def _incident_strip(axes: Axes, incidents: Sequence[dict[str, Any]], begin_s: float, end_s: float) -> None:
-    """A row per incident above the curves: a bar from its start to its end, named on the side where there is room."""
-    axes.axis("off")
-    axes.set_ylim(max(len(incidents), 1) - 0.5, -0.5)
-    for row, incident in enumerate(incidents):
-        first_s, last_s = max(float(incident["start_s"]), begin_s), min(float(incident["end_s"]), end_s)
-        axes.barh(row, last_s - first_s, left=first_s, height=0.55, color=INCIDENT)
-        early = first_s < (begin_s + end_s) / 2
-        axes.annotate(
-            str(incident["type"]).replace("_", " "), (last_s if early else first_s, row), (4 if early else -4, 0),
-            textcoords="offset points", ha="left" if early else "right", va="center", fontsize=7.5,
-        )  # fmt: skip

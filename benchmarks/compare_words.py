@@ -93,7 +93,7 @@ def _by_case(made: Comparison) -> list[str]:
         if found:
             sentences.append(f"{case.name}: {'; '.join(_found(row, case.baseline) for row in found)}.")
     if made.rows and not tested and len({row.controller for row in made.rows}) > 1:
-        sentences.append("With one seed nothing can be tested; run at least six.")
+        sentences.append("With one seed no scenario can be tested by itself; run at least six.")
     needed = made.fewest_seeds
     short = [case for case in made.cases if case.baseline and len(case.controllers) > 1 and len(case.seeds) < needed]
     if short and not sentences:

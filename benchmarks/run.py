@@ -5,21 +5,22 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import matrix
 from benchmarks.cell import Cell
+from benchmarks.comparison import BEST
 from benchmarks.metrics import GRIDLOCK, GridlockRule
-from benchmarks.suite import DEFAULT_RATES, Suite
+from benchmarks.suite import DEFAULT_RATES, Suite, Variant
 from benchmarks.suite import load as load_suite
 from controllers import registry
 from scenarios import registry as scenario_registry
 from scenarios.incidents import schedule as incident_schedule
 from scenarios.spec import Incident, Scenario, ScenarioError
 from sim.network import Network
-from sim.timings import TIMINGS
+from sim.timings import TIMINGS, Timings
 from sim.workers import usable_cores
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Request:
     decision_limit_s: float = 60.0
     cell_limit_s: float | None = None
     trace: bool = False
+    decision_log: bool = False
+    charge_latency: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,21 +83,6 @@ class Plan:
     cell_limit_s: float | None = None
     description: str = ""
 
-    @property
-    def minutes(self) -> dict[str, float]:
-        """Measured time of each scenario, min."""
-        return {cell.scenario.name: cell.scenario.horizon_s / 60 for cell in self.cells}
-
-    @property
-    def timings_text(self) -> str:
-        """The signal timings in words, to print over tables."""
-        timings = self.cells[0].timings
-        yellow = "yellow as in the network's programs" if timings.yellow_s is None else f"yellow {timings.yellow_s} s"
-        return (
-            f"{timings.name} ({yellow}, all-red {timings.all_red_s} s, min green {timings.min_green_s} s, "
-            f"max red {timings.max_red_s} s, decision every {timings.decision_interval_s} s)"
-        )
-
 
 def plan(request: Request) -> Plan:
     """Check a request and turn it into cells.
@@ -103,31 +91,32 @@ def plan(request: Request) -> Plan:
         RequestError, SuiteError, ScenarioError, NetworkError, ControllerError, ResultError: one sentence each.
     """
     suite = load_suite(request.suite) if request.suite else None
-    scenarios = [_changed(scenario, request, suite) for scenario in _scenarios(request, suite)]
+    cases = _cases(request, suite)
+    scenarios = [scenario for scenario, _ in cases]
     controllers = tuple(dict.fromkeys(request.controllers or (suite.controllers if suite else CONTROLLERS)))
     seeds = request.seeds or (suite.seeds if suite else (1, 2, 3, 4, 5))
-    timings = request.timings or (suite.timings if suite else "native")
-    if timings not in TIMINGS:
-        raise RequestError(f"There are no timings '{timings}'; choose {', '.join(TIMINGS)}.")
     if request.backend not in BACKENDS:
         raise RequestError(f"There is no backend '{request.backend}'; choose {' or '.join(BACKENDS)}.")
     baseline = request.baseline or (suite.baseline if suite else None)
-    if baseline is not None and baseline not in controllers:
+    if baseline is not None and baseline not in (*controllers, BEST):
         raise RequestError(f"The baseline '{baseline}' is not among the controllers: {', '.join(controllers)}.")
     matrix.check(scenarios, controllers, seeds[0], request.out, request.decision_limit_s or MAKE_LIMIT_S)
     like = Cell(
         scenarios[0],
         controllers[0],
         seeds[0],
-        TIMINGS[timings],
         backend="traci" if request.gui else request.backend,
         gui=request.gui,
-        suite=suite.record if suite else None,
+        suite=suite.record if suite and _keeps_to(suite, request) else None,
         decision_limit_s=0.0 if request.gui else request.decision_limit_s,
         trace=request.trace,
+        decision_log=request.decision_log,
+        charge_latency=request.charge_latency,
     )
+    timings = {id(scenario): timings for scenario, timings in cases}
+    cells = matrix.make_cells(scenarios, controllers, seeds, like)
     return Plan(
-        matrix.make_cells(scenarios, controllers, seeds, like),
+        [replace(cell, timings=timings[id(cell.scenario)]) for cell in cells],
         request.out,
         1 if request.gui else _workers(request.workers),
         baseline,
@@ -237,18 +226,42 @@ def _scenarios(request: Request, suite: Suite | None) -> list[Scenario]:
     return found
 
 
-def _changed(scenario: Scenario, request: Request, suite: Suite | None) -> Scenario:
-    """The scenario with the horizon, demand and incidents asked for."""
-    changes: dict[str, object] = {}
+def _cases(request: Request, suite: Suite | None) -> list[tuple[Scenario, Timings]]:
+    """Every scenario in every variant, with its timings; what the request asks for goes before the suite."""
+    found: list[tuple[Scenario, Timings]] = []
+    for scenario in _scenarios(request, suite):
+        for variant in (suite and suite.variants) or (None,):
+            name = request.timings or (variant and variant.timings) or (suite.timings if suite else "native")
+            if name not in TIMINGS:
+                raise RequestError(f"There are no timings '{name}'; choose {', '.join(TIMINGS)}.")
+            found.append((_changed(scenario, request, suite, variant), TIMINGS[name]))
+    return found
+
+
+def _keeps_to(suite: Suite, request: Request) -> bool:
+    """Whether each run is one of the suite's, maybe with other controllers or seeds; else it must not bear its name."""
+    changed = (request.net, request.timings, request.minutes, request.demand_scale, request.jitter_s)
+    return (
+        all(value is None for value in changed)
+        and not request.incidents
+        and all(name in suite.scenarios for name in request.scenarios)
+    )
+
+
+def _changed(scenario: Scenario, request: Request, suite: Suite | None, variant: Variant | None) -> Scenario:
+    """The scenario with the horizon, demand, incidents, drivers and detectors asked for."""
+    changes: dict[str, object] = variant.changes(scenario) if variant else {}
     minutes = request.minutes if request.minutes is not None else suite.minutes if suite else None
     if minutes is not None:
         if not minutes > 0:
             raise RequestError(f"The measured time is {minutes:g} min; give more than 0.")
         changes["end_s"] = min(scenario.end_s, scenario.begin_s + scenario.warmup_s + 60.0 * minutes)
-    asked = {"scale": request.demand_scale, "departure_jitter_s": request.jitter_s}
+    scale = request.demand_scale if request.demand_scale is not None else variant.demand_scale if variant else None
+    jitter_s = request.jitter_s if request.jitter_s is not None else suite.jitter_s if suite else None
+    asked = {"scale": scale, "departure_jitter_s": jitter_s}
     if any(value is not None for value in asked.values()):
         changes["demand"] = {**scenario.demand.model_dump(), **{k: v for k, v in asked.items() if v is not None}}
-    incidents = request.incidents or (suite.incidents if suite else False)
+    incidents = request.incidents or (variant and variant.incidents) or (suite.incidents if suite else False)
     if incidents is True or incidents == "default":
         changes["incident_rates"] = possible_rates(scenario)
     elif isinstance(incidents, tuple):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmarks.metrics import GRIDLOCK, GridlockRule
 from benchmarks.results import SuiteRecord
-from scenarios.spec import Incident, IncidentRates
+from scenarios.drivers import ATTRIBUTES as DRIVERS
+from scenarios.drivers import Drivers
+from scenarios.spec import DetectorErrors, Incident, IncidentRates, Scenario
+from sim.timings import TIMINGS
 
 FOLDER = Path(__file__).parent / "suites"
 #: What ``--incidents`` and ``incidents: default`` draw from the seed.
@@ -29,6 +34,31 @@ class SuiteError(ValueError):
     """A suite that cannot be used; the message is one sentence."""
 
 
+Incidents = Literal["as_in_scenario", "default"] | tuple[Incident, ...]
+TimingsName = Literal["native", "clearance", "resco"]
+
+
+class Variant(BaseModel):
+    """Every scenario of a suite once more with something changed; results call it ``scenario@name``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9_.]+$")
+    demand_scale: float | None = Field(None, gt=0, le=10)
+    drivers: Drivers = "as_in_files"
+    detectors: DetectorErrors = DetectorErrors()
+    timings: TimingsName | None = None
+    incidents: Incidents | None = None
+
+    def changes(self, scenario: Scenario) -> dict[str, object]:
+        """The fields of the scenario that only a variant can change."""
+        return {
+            "name": f"{scenario.name}@{self.name}",
+            "drivers": self.drivers,
+            "detectors": self.detectors.model_dump(),
+        }
+
+
 class Suite(BaseModel):
     """A benchmark by name. Whoever changes one raises its version: results carry both."""
 
@@ -40,9 +70,11 @@ class Suite(BaseModel):
     scenarios: tuple[str, ...] = Field(min_length=1)
     controllers: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
-    timings: Literal["native", "clearance", "resco"] = "native"
+    variants: tuple[Variant, ...] = ()
+    timings: TimingsName = "native"
     minutes: float | None = Field(None, gt=0, description="measured minutes; the scenario's own horizon when missing")
-    incidents: Literal["as_in_scenario", "default"] | tuple[Incident, ...] = "as_in_scenario"
+    jitter_s: float | None = Field(None, ge=0, description="each departure moves by up to this, from the seed")
+    incidents: Incidents = "as_in_scenario"
     baseline: str | None = None
     gridlock: GridlockRule = GRIDLOCK
 
@@ -50,6 +82,29 @@ class Suite(BaseModel):
     def record(self) -> SuiteRecord:
         """What results carry of the suite."""
         return SuiteRecord(name=self.name, version=self.version, gridlock=self.gridlock)
+
+    def sha256(self) -> str:
+        """Hash of all that its results depend on, and of what the names in it stand for; not of its description."""
+        used = {self.timings, *(variant.timings for variant in self.variants if variant.timings)}
+        incidents = [one for one in (self.incidents, *(variant.incidents for variant in self.variants)) if one]
+        meaning = {
+            # What is left at its default does not count, so that a key that comes later changes no hash.
+            "suite": self.model_dump(mode="json", exclude={"description", "version"}, exclude_defaults=True),
+            "timings": {name: TIMINGS[name].as_dict() for name in sorted(used)},
+            "drivers": {variant.drivers: DRIVERS[variant.drivers] for variant in self.variants},
+            "rates": DEFAULT_RATES.model_dump() if "default" in incidents else None,
+            "types": [incident.type for listed in incidents if isinstance(listed, tuple) for incident in listed],
+        }
+        return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+    @model_validator(mode="after")
+    def _unique(self) -> Suite:
+        variants = [variant.name for variant in self.variants]
+        for what, values in (("scenarios", self.scenarios), ("seeds", self.seeds), ("variants", variants)):
+            twice = [value for value in values if list(values).count(value) > 1]
+            if twice:
+                raise ValueError(f"{what} has {twice[0]!r} twice")
+        return self
 
 
 def names() -> tuple[str, ...]:
@@ -77,4 +132,4 @@ def load(name: str) -> Suite:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise SuiteError(f"Suite {path}: {key}: {first['msg']}.") from error
+        raise SuiteError(f"Suite {path}: {key}: {first['msg'].removeprefix('Value error, ')}.") from error

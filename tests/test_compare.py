@@ -348,7 +348,7 @@ def test_few_seeds_give_figures_but_no_claim(seeds: list[int]) -> None:
     made = compare(sweep(seeds=seeds))
     assert all(r.interval is None for r in made.rows)
     assert {r.verdict for r in (*made.rows, *made.overall)} == {"baseline", "open"}
-    assert any("With one seed nothing can be tested" in text for text in made.sentences) == (len(seeds) == 1)
+    assert any("With one seed no scenario can be tested" in text for text in made.sentences) == (len(seeds) == 1)
     assert any("No difference to fixed_time is shown" in text for text in made.sentences)
 
 

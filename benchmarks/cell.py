@@ -20,8 +20,9 @@ import numpy as np
 
 from benchmarks import metrics, outputs, provenance, results, trace, tracing
 from benchmarks.calls import guarded
+from benchmarks.charging import late_step
 from benchmarks.metrics import Horizon, Plan
-from controllers import registry
+from controllers import decision_log, registry
 from controllers.base import Controller, ControllerError, RunContext
 from scenarios.spec import Scenario
 from sim.network import Network
@@ -42,7 +43,8 @@ class Cell:
     """What to run.
 
     One decision of all signals may take ``decision_limit_s`` (0: no limit). ``work_dir`` holds SUMO's files while it
-    runs; a temporary folder when None. ``trace`` asks for a trace beside the result.
+    runs; a temporary folder when None. ``trace`` asks for a trace beside the result, ``decision_log`` for every
+    decision with what the controller can tell of it. With ``charge_latency`` decisions come as late as they are made.
     """
 
     scenario: Scenario
@@ -55,6 +57,16 @@ class Cell:
     decision_limit_s: float = 60.0
     work_dir: Path | None = None
     trace: bool = False
+    decision_log: bool = False
+    charge_latency: bool = False
+
+    @property
+    def rules(self) -> dict[str, object]:
+        """The timings, and whether latency is charged: what runs must share to be compared."""
+        timings = self.timings.as_dict()
+        if not self.charge_latency:
+            return timings
+        return {**timings, "name": f"{self.timings.name}, latency charged", "charge_latency": True}
 
     @property
     def name(self) -> str:
@@ -65,29 +77,38 @@ class Cell:
 def stem(cell: Cell, scenario_sha256: str) -> str:
     """The stable file name of a cell.
 
-    An edited controller file, a retrained adapter, another greenloop or another SUMO make another cell.
+    An edited controller file, a retrained adapter (also the one that ships), another precision, another greenloop or
+    another SUMO make another cell.
 
     Raises:
-        ControllerError: the controller's parameters cannot be read.
+        ControllerError: the controller's parameters cannot be read, or it cannot be made.
     """
-    versions = provenance.versions()
+    versions, rules = provenance.versions(), cell.rules
+    depends_on = guarded(cell.controller, RESET_LIMIT_S, registry.depends_on, cell.controller)
     parameters = {
         "scenario": scenario_sha256,
-        "timings": cell.timings.as_dict(),
+        "timings": rules,
+        "depends_on": {name: _content(value) for name, value in depends_on.items()},
         "files": {name: provenance.content_sha256(path) for name, path in registry.files(cell.controller).items()},
         "versions": {name: versions.get(name) for name in ("greenloop", "sumo")},
     }
-    return results.cell_stem(cell.scenario.name, cell.controller, cell.timings.name, cell.seed, parameters)
+    return results.cell_stem(cell.scenario.name, cell.controller, str(rules["name"]), cell.seed, parameters)
 
 
-def run_cell(cell: Cell, trace_file: Path | None = None) -> results.RunResult:
-    """Run one cell, and write its trace if a file is named for it.
+def _content(value: str | Path) -> str:
+    if isinstance(value, str):
+        return value
+    return provenance.content_sha256(value) if value.exists() else f"{value} is missing"
+
+
+def run_cell(cell: Cell, trace_file: Path | None = None, log_file: Path | None = None) -> results.RunResult:
+    """Run one cell, and write its trace and its decision log if files are named for them.
 
     Raises:
         ControllerError: the controller cannot be made, raised, hung, or returned nonsense.
         SessionError: SUMO refused its input or died.
         ScenarioError, NetworkError: the scenario or its network cannot be used.
-        ResultError: the trace cannot be written.
+        ResultError: the trace or the log cannot be written.
     """
     controller = guarded(cell.controller, RESET_LIMIT_S, registry.make, cell.controller)
     options = SessionOptions(
@@ -102,7 +123,7 @@ def run_cell(cell: Cell, trace_file: Path | None = None) -> results.RunResult:
     with Session(cell.scenario, cell.seed, cell.timings, options) as session:
         log = None if trace_file is None else tracing.DecisionLog(session.network)
         try:
-            clock = _drive(cell, controller, session, log)
+            clock = _drive(cell, controller, session, log, log_file)
         finally:
             guarded(cell.controller, cell.decision_limit_s, controller.close)
         outcome = session.finish()
@@ -119,9 +140,12 @@ class _Clock:
     setup_s: float
     drive_s: float
     decisions_s: list[float]
+    charged_s: list[float]
 
 
-def _drive(cell: Cell, controller: Controller, session: Session, log: tracing.DecisionLog | None) -> _Clock:
+def _drive(
+    cell: Cell, controller: Controller, session: Session, log: tracing.DecisionLog | None, log_file: Path | None
+) -> _Clock:
     """Start, then decide and step until the horizon ends."""
     name, looks_ahead = cell.controller, controller.looks_ahead
     begin_s = time.perf_counter()
@@ -130,17 +154,28 @@ def _drive(cell: Cell, controller: Controller, session: Session, log: tracing.De
     guarded(name, RESET_LIMIT_S, controller.reset, session.network, cell.seed)
     ready_s = time.perf_counter()
     latencies_s: list[float] = []
+    charged_s: list[float] = []
+    if log_file is not None:
+        results.write_text(log_file, "")
     while not session.done:
+        now_s = observation.time_s
         before_s = time.perf_counter()
         decisions = guarded(name, cell.decision_limit_s, controller.act, observation)
         latencies_s.append(time.perf_counter() - before_s)
         try:
             if log is not None:
                 log.add(observation.time_s, decisions)
-            observation = session.step(decisions)
+            if cell.charge_latency:
+                observation, late_s = late_step(session, decisions, latencies_s[-1])
+                charged_s += [late_s] if decisions else []
+            else:
+                observation = session.step(decisions)
         except DecisionError as error:
             raise ControllerError(f"Controller '{name}': {error}") from error
-    return _Clock(ready_s - begin_s, time.perf_counter() - ready_s, latencies_s)
+        if log_file is not None:
+            notes = guarded(name, RESET_LIMIT_S, controller.notes)
+            decision_log.append(log_file, controller.context, now_s, decisions, notes)
+    return _Clock(ready_s - begin_s, time.perf_counter() - ready_s, latencies_s, charged_s)
 
 
 @dataclass(frozen=True)
@@ -167,14 +202,16 @@ def _result(cell: Cell, controller: Controller, outcome: Outcome, clock: _Clock)
     scenario = cell.scenario
     left = _Left.read(outcome)
     measured = _metrics(scenario, outcome, left) | metrics.latency_metrics(clock.decisions_s)
+    if cell.charge_latency:
+        measured |= metrics.charge_metrics(clock.charged_s)
     measured |= _counters(cell, controller)
     decisions_s = math.fsum(clock.decisions_s)
     return results.RunResult(
         suite=cell.suite,
         scenario=_scenario_record(scenario, outcome),
-        controller=_controller_record(cell.controller, controller),
+        controller=_controller_record(cell, controller),
         seed=cell.seed,
-        timings=cell.timings.as_dict(),
+        timings=cell.rules,
         backend=cell.backend,
         versions=provenance.versions(),
         git=provenance.git(),
@@ -283,11 +320,11 @@ def _scenario_record(scenario: Scenario, outcome: Outcome) -> results.ScenarioRe
     )
 
 
-def _controller_record(name: str, controller: Controller) -> results.ControllerRecord:
+def _controller_record(cell: Cell, controller: Controller) -> results.ControllerRecord:
     return results.ControllerRecord(
-        name=name,
+        name=cell.controller,
         params=_params(controller),
-        deterministic=controller.deterministic,
+        deterministic=controller.deterministic and not cell.charge_latency,
         observes=controller.observes,
         loaded=dict(controller.provenance()),
     )

@@ -32,6 +32,9 @@ from scenarios.spec import Scenario
 from sim.network import Network, NetworkError
 from sim.workers import Finished, Workers
 
+#: Name ending of a decision log in a results folder.
+LOG_SUFFIX = ".decisions.jsonl"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -50,6 +53,12 @@ class Job:
         """Where the trace goes, if the cell asks for one."""
         name = self.path.name.removesuffix(RESULT_SUFFIX) + TRACE_SUFFIX
         return self.path.with_name(name) if self.cell.trace else None
+
+    @property
+    def log_path(self) -> Path | None:
+        """Where the decisions go, if the cell asks for them."""
+        name = self.path.name.removesuffix(RESULT_SUFFIX) + LOG_SUFFIX
+        return self.path.with_name(name) if self.cell.decision_log else None
 
 
 @dataclass
@@ -157,7 +166,7 @@ def work_off(job: Job) -> float:
     """Run one cell and write its result; runs on a worker. Returns the seconds it took."""
     begin_s = time.perf_counter()
     try:
-        results.write(cells.run_cell(job.cell, job.trace_path), job.path)
+        results.write(cells.run_cell(job.cell, job.trace_path, job.log_path), job.path)
     finally:
         if job.cell.work_dir is not None:
             shutil.rmtree(job.cell.work_dir, ignore_errors=True)
@@ -189,7 +198,7 @@ def _is_done(job: Job) -> bool:
         results.read(job.path)
     except ResultError:
         return False
-    return job.trace_path is None or job.trace_path.exists()
+    return all(path is None or path.exists() for path in (job.trace_path, job.log_path))
 
 
 def _in_folder(job: Job, folder: Path) -> Job:

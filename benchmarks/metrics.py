@@ -287,6 +287,11 @@ def latency_metrics(seconds: list[float]) -> Metrics:
     }
 
 
+def charge_metrics(seconds: list[float]) -> Metrics:
+    """What ``--charge-latency`` charged, in simulated s: in all, and for one ``act`` that decided something."""
+    return {"charged_s": math.fsum(seconds), "charged_per_decision_s": _mean(np.array(seconds, np.float64))}
+
+
 def _mean(values: Floats) -> float:
     return float(values.mean()) if values.size else math.nan
 

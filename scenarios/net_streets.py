@@ -28,6 +28,7 @@ class Street:
     enters: bool
     leaves: bool
     kind: str  # OpenStreetMap's class, as in highway.residential; empty elsewhere
+    has_signal: bool  # at its end
 
     @property
     def is_end(self) -> bool:
@@ -68,4 +69,5 @@ def _street(edge: Any) -> Street:
         enters=not any(before is not edge for before in edge.getIncoming()),
         leaves=not any(after is not edge for after in edge.getOutgoing()),
         kind=edge.getType() or "",
+        has_signal=edge.getToNode().getType().startswith("traffic_light"),
     )

@@ -65,6 +65,8 @@ def run_tool(tool: str, arguments: Sequence[object], purpose: str) -> str:
 def _complaint(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error")]
+    if not errors and lines and lines[0].startswith("Traceback"):
+        return lines[-1]  # of a Python tool: the exception
     return (errors or lines or ["nothing"])[0]
 
 

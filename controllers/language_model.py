@@ -17,6 +17,7 @@ from controllers.base import Controller, ControllerError
 from controllers.registry import make
 from llm import cards
 from llm.backbone import DEFAULT, BackboneError, load
+from llm.explain import Explanation
 from llm.explain import explain as explained
 from llm.precision import AUTO as AUTO_PRECISION
 from llm.precision import resolve
@@ -130,7 +131,32 @@ class LanguageModel(Controller):
 
     def notes(self) -> Mapping[str, Mapping[str, object]]:
         """Of each of the last decisions: prompt, scores, the reason for a fallback, and why, if asked for."""
-        return {name: {**note, **self._why(note)} for name, note in self._asked.items()}
+        return {name: self.notes_of(name) for name in self._asked}
+
+    def notes_of(self, signal: str) -> Mapping[str, object]:
+        """The notes of one signal's last decision, empty where none was asked for."""
+        note = self._asked.get(signal, {})
+        if not self.explain or "fallback" in note or "scores" not in note:
+            return note
+        try:
+            return {**note, "why": self.why(signal).sentence}
+        except Exception as error:  # an explanation is worth no run
+            return {**note, "why": f"No explanation: {' '.join(f'{type(error).__name__}: {error}'.split())[:200]}."}
+
+    def why(self, signal: str) -> Explanation:
+        """Explain a signal's last decision.
+
+        Raises:
+            ControllerError: the model made none, or the fallback did.
+        """
+        note = self._asked.get(signal, {})
+        if "fallback" in note or "scores" not in note:
+            stood_in = f"{type(self.fallback).__name__} decided in the model's place ({note.get('fallback')})"
+            raise ControllerError(
+                f"There is nothing of the model's to explain at '{signal}': "
+                f"{stood_in if 'fallback' in note else 'it has decided nothing there'}."
+            )
+        return explained(str(note["prompt"]), np.array(note["scores"]), self._scorer.score)
 
     def depends_on(self) -> Mapping[str, str | Path]:
         """The adapter that ships, and the precision that this machine gives.
@@ -209,16 +235,6 @@ class LanguageModel(Controller):
         while len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         return scores
-
-    def _why(self, note: dict[str, object]) -> dict[str, object]:
-        """The sentence of a decision that the model made, if sentences are asked for."""
-        if not self.explain or "fallback" in note or "scores" not in note:
-            return {}
-        try:
-            found = explained(str(note["prompt"]), np.array(note["scores"]), self._scorer.score)
-        except Exception as error:  # an explanation is worth no run
-            return {"why": f"No explanation: {' '.join(f'{type(error).__name__}: {error}'.split())[:200]}."}
-        return {"why": found.sentence}
 
     def _fail(self, reason: str, signals: list[Signal], detail: str) -> list[Signal]:
         """Count these signals' decisions for the fallback, say it once, and return the signals."""

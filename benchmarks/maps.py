@@ -41,7 +41,7 @@ def congestion(group: Group, choice: Choice | None = None) -> Figure:
     shown, network = _with_roads(group, choice)
     names = _chosen(shown, MAX_MAPS)
     begin_s, end_s = _worst_interval(shown.of(names[-1]))
-    box = _Box(network)
+    box = Box(network)
     width_in = min(WIDTH_IN / len(names), 5.0)
     height_in = min(max(width_in * (box.height / box.width + 0.06), 0.6), 4.5)
     figure, panels = plt.subplots(
@@ -51,7 +51,7 @@ def congestion(group: Group, choice: Choice | None = None) -> Figure:
         _draw(axes, network, box, _speeds(shown.of(name), begin_s, end_s))
         _mark_incidents(axes, network, shown.runs[0].scenario.incidents, begin_s, end_s)
         axes.set_title(label(name), fontsize=8.5, fontweight="normal", loc="center", pad=4)
-    _scale_bar(panels[0][0], box)
+    scale_bar(panels[0][0], box)
     _colour_bar(figure, panels[0].tolist())
     _headline(figure, shown, f", {clock(begin_s)} to {clock(end_s)}")
     return figure
@@ -66,7 +66,7 @@ def congestion_over_time(group: Group, choice: Choice | None = None) -> Figure:
         FigureError: the results hold no roads.
     """
     shown, network = _with_roads(group, choice)
-    names, spans, box = _chosen(shown, MAX_ROWS), _spans(shown.runs[0]), _Box(network)
+    names, spans, box = _chosen(shown, MAX_ROWS), _spans(shown.runs[0]), Box(network)
     width_in = WIDTH_IN / len(spans)
     height_in = min(max(width_in * box.height / box.width, 0.7), 2.4)
     figure, panels = plt.subplots(
@@ -82,7 +82,7 @@ def congestion_over_time(group: Group, choice: Choice | None = None) -> Figure:
         )  # fmt: skip
     for axes, (begin_s, end_s) in zip(panels[0], spans, strict=True):
         axes.set_title(f"{clock(begin_s)} to {clock(end_s)}", fontsize=7.5, fontweight="normal", loc="center", pad=3)
-    _scale_bar(panels[-1][0], box)
+    scale_bar(panels[-1][0], box)
     _colour_bar(figure, panels.ravel().tolist())
     _headline(figure, shown)
     return figure
@@ -111,7 +111,7 @@ def _spans(run: RunResult) -> list[tuple[float, float]]:
     return [(start_s, min(start_s + each * run.roads.interval_s, run.scenario.end_s)) for start_s in starts]
 
 
-class _Box:
+class Box:
     """The extent of a network, m."""
 
     def __init__(self, network: NetworkShape) -> None:
@@ -163,10 +163,10 @@ def _speeds(runs: Sequence[RunResult], begin_s: float, end_s: float) -> dict[str
     return {road: float(np.mean(values)) for road, values in found.items()}
 
 
-def _draw(axes: Axes, network: NetworkShape, box: _Box, speeds: dict[str, float], thin: float = 1.0) -> None:
+def _draw(axes: Axes, network: NetworkShape, box: Box, speeds: dict[str, float], thin: float = 1.0) -> None:
     """Slow roads last, so that they lie on top; each direction on its own side."""
     order = sorted(network.roads, key=lambda road: -speeds.get(road, 2.0))
-    lines = [_right_of(np.array(network.roads[road].shape), 0.0045 * box.size) for road in order]
+    lines = [right_of(np.array(network.roads[road].shape), 0.0045 * box.size) for road in order]
     shade = [COLOURS(min(speeds[road], 1.0)) if road in speeds else UNUSED for road in order]
     width = [thin * (0.5 + 0.55 * min(network.roads[road].lanes, 4)) if road in speeds else 0.5 for road in order]
     axes.add_collection(LineCollection(lines, colors=shade, linewidths=width, capstyle="round", joinstyle="round"))
@@ -177,7 +177,7 @@ def _draw(axes: Axes, network: NetworkShape, box: _Box, speeds: dict[str, float]
     axes.axis("off")
 
 
-def _right_of(shape: Floats, distance_m: float) -> Floats:
+def right_of(shape: Floats, distance_m: float) -> Floats:
     """The line moved to its right, so that the two directions of a street do not hide each other."""
     along = np.gradient(shape, axis=0)
     length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)[:, np.newaxis]
@@ -212,7 +212,7 @@ def _mark_incidents(
         )  # fmt: skip
 
 
-def _scale_bar(axes: Axes, box: _Box) -> None:
+def scale_bar(axes: Axes, box: Box) -> None:
     """A bar of a round length, about a quarter of the map's width."""
     target = box.width / 4
     unit = 10.0 ** np.floor(np.log10(target))

@@ -270,9 +270,7 @@ class EndpointClient:
                 data += chunk
                 if len(data) > MAX_REPLY_BYTES:
                     raise RequestError("malformed", f"its answer is longer than {MAX_REPLY_BYTES:,} bytes")
-            headers = {
-                name.lower(): wire.without_key(value.encode(), self._key) for name, value in response.headers.items()
-            }
+            headers = {name: wire.without_key(value.encode(), self._key) for name, value in response.headers.items()}
             return response.status_code, headers, bytes(data)
 
     # --- words

@@ -95,7 +95,8 @@ def case_names(runs: Sequence[RunResult]) -> dict[CaseKey, str]:
     for run in runs:
         key = case_key(run)
         timings = str(run.timings["name"])
-        name = run.scenario.name if timings == "native" else f"{run.scenario.name}_{timings}"
+        said = timings == "native" or run.scenario.name.endswith(f"@{timings}")
+        name = run.scenario.name if said else f"{run.scenario.name}_{timings}"
         if key not in names:
             taken = name in names.values()
             names[key] = f"{name}_{hashlib.sha256(''.join(key).encode()).hexdigest()[:8]}" if taken else name

@@ -89,9 +89,9 @@ def test_the_overall_score_is_the_interquartile_mean_of_relative_delays_by_hand(
     assert made.profiles[0].share[-1] == pytest.approx(0.75)  # one run is beyond three times the baseline
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(st.integers(0, 10_000), st.integers(3, 5), st.integers(2, 3))
-def test_with_equal_seeds_the_scores_are_rliables_and_order_means_nothing(seed: int, seeds: int, cases: int) -> None:
+def test_with_equal_seeds_the_scores_are_rliables(seed: int, seeds: int, cases: int) -> None:
     rng = np.random.default_rng(seed)
     names = ["cologne1", "cologne3", "cologne8"][:cases]
     scores = rng.gamma(3.0, 0.3, (cases, 4 * seeds))  # a number of runs that 4 divides
@@ -108,9 +108,12 @@ def test_with_equal_seeds_the_scores_are_rliables_and_order_means_nothing(seed: 
     assert mine.improvement == pytest.approx(better)
     assert mine.interval is not None
     assert mine.interval[0] <= mine.score <= mine.interval[1]
-    rng.shuffle(runs)  # type: ignore[arg-type]
-    again = next(r for r in compare(runs).overall if r.controller == "mine")
-    assert again.score == pytest.approx(mine.score)
+
+
+def test_the_order_of_results_means_nothing() -> None:
+    runs = [*sweep(), *sweep(scenario="cologne3")]
+    made, again = compare(runs), compare(runs[::-1])
+    assert [(r.controller, r.score, r.p) for r in again.overall] == [(r.controller, r.score, r.p) for r in made.overall]
 
 
 def test_many_pairs_make_a_difference_significant_and_say_so() -> None:

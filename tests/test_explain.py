@@ -1,0 +1,274 @@
+"""Explanations: each fact is found and taken out, and the one that decided is named."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import corridor, make_observation
+from hypothesis import given
+from hypothesis import strategies as st
+from llm_tiny import write_model
+from records import make_record
+
+from benchmarks import explain_cli
+from benchmarks.explain_cli import ExplainError
+from controllers.base import ControllerError
+from controllers.language_model import LanguageModel
+from llm import dataset, finetune
+from llm.backbone import load
+from llm.explain import explain, facts
+from llm.prompt import PromptError, signal_prompt
+from llm.scorer import PhaseScorer
+from llm.trainer import Training
+from scenarios import registry
+from sim.timings import NATIVE
+
+# PEFT and transformers warn about names and versions of their own
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
+
+PROMPT = """Green A age12 change5
+A go2 give1 queue3 wait35 near5 mid3 far4 room9 next7
+B go1 queue12 wait0 near1 mid0 far2 room0 next?
+Report before A: 07:12 crash on queue9 Strasse, one of two lanes blocked
+Best phase:"""
+
+
+def scorer(**weights: float) -> object:
+    """Scores phases by their own facts; ``blocked`` is what a report before a phase costs it."""
+
+    def score(prompts: Sequence[str], phases: Sequence[int]) -> list[np.ndarray]:
+        found = []
+        for prompt, count in zip(prompts, phases, strict=True):
+            logits = np.zeros(count)
+            for i, line in enumerate(prompt.split("\n")[1 : count + 1]):
+                logits[i] = sum(weights.get(k, 0) * float(v or 0) for k, v in re.findall(r"([a-z]+)(\d+)", line))
+                logits[i] -= weights.get("blocked", 0) * prompt.count(f"Report before {chr(65 + i)}")
+                logits[i] += weights.get("green", 0) * prompt.startswith(f"Green {chr(65 + i)}")
+            found.append(logits - np.log(np.exp(logits).sum()))
+        return found
+
+    return score
+
+
+def test_every_fact_is_taken_out_alone() -> None:
+    found = facts(PROMPT)
+    told = [(fact.kind, fact.phase, fact.value) for fact in found]
+    assert told == [
+        ("green", "A", "A"),
+        ("age", "A", "12"),
+        *(("queue", "A", "3"), ("wait", "A", "35"), ("near", "A", "5")),
+        *(("mid", "A", "3"), ("far", "A", "4"), ("next", "A", "7")),
+        ("traffic", "A", ""),
+        *(("queue", "B", "12"), ("near", "B", "1"), ("far", "B", "2"), ("room", "B", "0"), ("next", "B", "?")),
+        ("traffic", "B", ""),
+        ("report", "", "crash on queue9 Strasse, one of two lanes blocked"),
+    ]
+    for fact in found:
+        lines, before = fact.without.split("\n"), PROMPT.split("\n")
+        if fact.kind == "report":
+            assert lines == [*before[:3], before[4]]
+            continue
+        assert len(lines) == len(before)
+        changed = [(a.split(), b.split()) for a, b in zip(before, lines, strict=True) if a != b]
+        assert len(changed) == 1
+        words = sum(a != b for a, b in zip(*changed[0], strict=True))
+        assert words == (1 if fact.kind != "traffic" else 6 if fact.phase == "A" else 4)
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        ({"queue": 0.5}, "B, because 12 vehicles queue for it; without its queue it would have stayed at A."),
+        (
+            {"wait": 0.1, "queue": 0.01},
+            "A, because a vehicle has waited 35 s for it; without its wait it would have chosen B.",
+        ),
+        (
+            {"queue": 0.1, "blocked": 2.0, "near": 0.5},
+            "B, because a report says 'crash on queue9 Strasse, one of two lanes blocked' and 12 vehicles queue for it"
+            "; without the report it would have stayed at A.",
+        ),
+        (
+            {"green": 1.0, "queue": 0.01},
+            "A, because it is green already; without its being green it would have chosen B.",
+        ),
+        ({"room": -0.5}, "B, because the road behind it is full; without its want of room it would have stayed at A."),
+        ({}, "A, though no single fact speaks for it."),
+        (
+            {"near": 1.0, "far": 1.0},
+            "A, because 5 vehicles are within 50 m of it and 4 vehicles are 100 to 200 m before it; "
+            "without all of its traffic it would have chosen B.",
+        ),
+    ],
+    ids=["queue", "wait", "report", "green", "room", "nothing", "together"],
+)
+def test_the_planted_fact_is_named(weights: dict[str, float], sentence: str) -> None:
+    score = scorer(**weights)
+    found = explain(PROMPT, score([PROMPT], [2])[0], score)
+    assert found.sentence == sentence
+
+
+def test_effects_are_what_the_facts_are_worth() -> None:
+    score = scorer(queue=0.5, wait=0.01)
+    found = explain(PROMPT, score([PROMPT], [2])[0], score)
+    worth = {(e.fact.kind, e.fact.phase): e.nats for e in found.effects}
+    assert worth["queue", "B"] == pytest.approx(6.0)
+    assert worth["queue", "A"] == pytest.approx(-1.5)
+    assert worth["wait", "A"] == pytest.approx(-0.35)
+    assert worth["report", ""] == 0
+    assert {(e.fact.kind, e.fact.phase) for e in found.deciding} == {("queue", "B"), ("traffic", "B")}
+
+
+def test_answers_that_are_not_finite_are_left_out() -> None:
+    def score(prompts: Sequence[str], phases: Sequence[int]) -> list[np.ndarray]:
+        return [np.full(2, np.nan) if "queue0" in prompt else np.log([0.4, 0.6]) for prompt in prompts]
+
+    found = explain(PROMPT, np.log([0.4, 0.6]), score)
+    assert "queue" not in {effect.fact.kind for effect in found.effects}
+    assert found.sentence == "B, though no single fact speaks for it."
+
+
+def test_a_single_phase() -> None:
+    prompt = "Green A age9 change3\nA go1 queue3 wait5 near1 mid0 far0 room9\nBest phase:"
+    assert explain(prompt, np.zeros(1), lambda p, n: [np.zeros(1) for _ in p]).sentence.startswith("A, though")
+
+
+@pytest.mark.parametrize("text", ["", "hello", "Green A age3", "Green A age3 change3\nA go1\nBest"])
+def test_texts_that_are_no_prompts(text: str) -> None:
+    with pytest.raises(PromptError, match="can be explained"):
+        facts(text)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_prompts_as_they_are_written(seed: int) -> None:
+    rng, network = np.random.default_rng(seed), corridor()
+    lanes = len(network.lanes)
+    observation = make_observation(
+        network,
+        queue_veh=rng.integers(0, 3, lanes).astype(float),
+        zone_veh=rng.integers(0, 3, (lanes, 3)).astype(float),
+        wait_s=np.where(rng.random(lanes) < 0.2, np.nan, 3.0),
+    )
+    prompt = signal_prompt(network, network.controllable[0], observation, np.ones(lanes))
+    for fact in facts(prompt):
+        assert fact.without != prompt
+        if fact.kind not in ("green", "traffic"):
+            assert (fact.kind, fact.phase) not in {(f.kind, f.phase) for f in facts(fact.without)}
+
+
+# --- a real model
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A tiny model and an adapter that has learnt that the longest queue wins."""
+    folder = tmp_path_factory.mktemp("explain")
+    model = write_model(folder / "llama", width=32)
+    dataset.write_shard(folder / "records/train/0.jsonl.gz", [make_record(i) for i in range(240)])
+    dataset.write_shard(folder / "records/validation/0.jsonl.gz", [make_record(i) for i in range(1000, 1040)])
+    dataset.write_manifest(folder / "records", {})
+    training = Training(
+        model=str(model), layers=2, rank=4, temperature_veh_s=2.0, batch=16, eval_limit=0, epochs=6.0,
+        evals_per_epoch=1, learning_rate=1e-2,
+    )  # fmt: skip
+    finetune.train(training, [folder / "records"], folder / "run", quiet=True)
+    return model, folder / "run" / "adapter"
+
+
+def test_a_trained_model_names_what_it_was_taught(trained: tuple[Path, Path]) -> None:
+    """In its records only the queues tell the costs. Where the winner's decides, it must be named, and nothing else.
+
+    (It does not always: the model has also learnt that C wins unless A or B has the longest queue.)
+    """
+    model, adapter = trained
+    judge = PhaseScorer(load(str(model), adapter=adapter))
+    decided = 0
+    for number in range(2000, 2030):
+        record = make_record(number)
+        prompt = record.prompt.replace("wait0", "wait3").replace("far0", "far2")  # facts that cost nothing
+        scores = judge.score([prompt], [3])[0]
+        chosen = int(scores.argmax())
+        assert chosen == record.choices["greedy"]
+        letter, queue = chr(65 + chosen), max(re.findall(r"queue\d", prompt))
+        without = judge.score([prompt.replace(queue, "queue0")], [3])[0]
+        if int(without.argmax()) != chosen:
+            decided += 1
+            sentence = explain(prompt, scores, judge.score).sentence
+            assert sentence.startswith(f"{letter}, because 8 vehicles queue for it; without its queue it would have ")
+    assert decided >= 10
+
+
+def test_in_the_loop_and_in_the_log(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    model, adapter = trained
+    log = tmp_path / "logs" / "decisions.jsonl"
+    controller = LanguageModel(str(model), adapter, precision="fp32", log=log, explain=True)
+    network = corridor()
+    controller.reset(network, 0)
+    queues = make_observation(network, queue_veh=[9.0, 0.0, 0.0, 0.0, 0.0], phase_age_s=[30.0, 30.0])
+    decisions = controller.act(queues)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {line["signal"]: line["chosen"] for line in lines} == decisions
+    for line in lines:
+        assert line["prompt"].endswith("Best phase:")
+        assert int(np.argmax(line["scores"])) == line["chosen"]
+        assert line["why"].startswith(chr(65 + line["chosen"]) + ", ")
+        assert "fallback" not in line
+    assert controller.why(lines[0]["signal"]).sentence == lines[0]["why"]
+    with pytest.raises(ControllerError, match=r"to explain at 'nowhere': it has decided nothing there\.$"):
+        controller.why("nowhere")
+
+
+def test_a_fallback_is_logged_as_one(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller = LanguageModel(str(trained[0]), adapter=None, log=tmp_path / "log.jsonl", explain=True)
+    controller.reset(corridor(), 0)
+    monkeypatch.setattr(controller._scorer, "score", lambda p, n: [np.full(k, np.nan) for k in n])
+    controller.act(make_observation(corridor()))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(line["fallback"], line["scores"]) for line in lines] == [("nan", [None, None])] * 2
+    assert all("why" not in line for line in lines)
+    with pytest.raises(ControllerError, match=r"Greedy decided in the model's place \(nan\)\.$"):
+        controller.why("A")
+
+
+# --- the command
+
+
+def test_a_moment_of_a_real_run(trained: tuple[Path, Path]) -> None:
+    model, adapter = trained
+    scenario, spec = registry.load("cologne3"), f"language_model:model={model},adapter={adapter},precision=fp32"
+    answers = explain_cli.explained(scenario, 1, 30, (), spec, NATIVE)
+    assert answers
+    assert all(30 <= answer.time_s < 60 for answer in answers)
+    one = answers[-1]
+    again = explain_cli.explained(scenario, 1, 30, (one.signal,), spec, NATIVE)[0]
+    assert again.as_dict() == one.as_dict()
+    assert json.loads(json.dumps(again.as_dict()))["sentence"] == one.explanation.sentence
+    explain_cli._print(one)
+
+
+@pytest.mark.parametrize(
+    ("spec", "signals", "time_s", "match"),
+    [
+        ("greedy", (), 0, r"'greedy' reads no prompt"),
+        ("{lm}", ("nowhere",), 0, r"no controllable signal 'nowhere'; did you mean \S+"),
+        ("{lm}", (), 20, r"no decision at any signal from second 20 to the end \(20\)"),
+    ],
+    ids=["classical", "signal", "late"],
+)
+def test_questions_without_answers(
+    spec: str, signals: tuple[str, ...], time_s: float, match: str, trained: tuple[Path, Path]
+) -> None:
+    scenario = registry.load("cologne1")
+    scenario = scenario.with_(end_s=scenario.begin_s + 20)
+    with pytest.raises(ExplainError, match=match) as error:
+        explain_cli.explained(
+            scenario, 1, time_s, signals, spec.format(lm=f"language_model:model={trained[0]}"), NATIVE
+        )
+    assert str(error.value).endswith((".", "?"))

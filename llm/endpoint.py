@@ -8,36 +8,27 @@ without an answer: every question gets an ``Answer``, and one without a phase sa
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import ssl
-import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Any, TypeVar
 
-import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
 from tenacity.wait import wait_exponential, wait_random
 
 from llm import endpoint_wire as wire
 from llm.endpoint_budget import Budget
+from llm.endpoint_http import Http, one_line
 from llm.endpoint_options import EndpointError, EndpointOptions
 from llm.endpoint_record import Recorded, Recording
 from llm.endpoint_wire import Answer, Dialect, Question, RequestError
 
-LOGGER = logging.getLogger("greenloop")
-#: No answer of ours is longer; a server that sends more is stopped there.
-MAX_REPLY_BYTES = 1_000_000
 #: What is asked before a run, to find what is wrong with a server and which requests it takes.
 PROBE = Question(wire.EXAMPLE[0][1], phases=2)
 #: Dialects by address, model and mode, so that each is learnt once in a process.
 _LEARNT: dict[tuple[str | None, str | None, str], Dialect] = {}
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
-
-ValueT = TypeVar("ValueT")
 
 
 class EndpointClient:
@@ -61,7 +52,7 @@ class EndpointClient:
         self.system = _system(options)
         self._key = ""
         self._recording: Recording | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._http: Http | None = None
 
     def open(self) -> None:
         """Read the recording, or find the server and learn what it understands by asking one question.
@@ -75,19 +66,18 @@ class EndpointClient:
             return
         self._key = _key(self.options.key_env)
         self.budget.check()
-        self._start()
+        self._http = Http(self._key, self.options.concurrent)
         try:
-            self._run(self._learn())
+            self._http.run(self._learn())
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """Cancel what is under way and end the thread."""
-        loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(timeout=5.0)
+        http, self._http = self._http, None
+        if http is not None:
+            http.close()
 
     def ask(self, questions: Sequence[Question], unasked: Answer | None = None) -> list[Answer]:
         """Answer each question; takes at most ``deadline_s`` and a little.
@@ -123,7 +113,7 @@ class EndpointClient:
         if unasked is not None:
             entries = {key: self._entry(key, question, unasked) for key, question in questions.items()}
         else:
-            entries = dict(zip(questions, self._run(self._batch(questions)), strict=True))
+            entries = dict(zip(questions, self._there.run(self._batch(questions)), strict=True))
         if self._recording is not None:
             self._recording.add(entries.values())
             entries = {key: self._known(key) or entry for key, entry in entries.items()}
@@ -151,37 +141,6 @@ class EndpointClient:
         )
 
     # --- in the thread
-
-    def _start(self) -> None:
-        ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), daemon=True, name="endpoint")
-        self._thread.start()
-        ready.wait()
-
-    async def _serve(self, ready: threading.Event) -> None:
-        if self._key:  # its debug lines show the headers that a server sends, which may repeat the key
-            logging.getLogger("httpcore2").setLevel(logging.INFO)
-        headers = {"User-Agent": "greenloop", **({"Authorization": f"Bearer {self._key}"} if self._key else {})}
-        limits = httpx2.Limits(max_connections=self.options.concurrent, keepalive_expiry=2.0)
-        async with httpx2.AsyncClient(headers=headers, timeout=None, limits=limits) as self._http:
-            self._slots, self._stop = asyncio.Semaphore(self.options.concurrent), asyncio.Event()
-            self._loop = asyncio.get_running_loop()
-            ready.set()
-            await self._stop.wait()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-
-    def _run(self, work: Coroutine[Any, Any, ValueT]) -> ValueT:
-        """Wait in the caller's thread, which a signal can interrupt."""
-        assert self._loop is not None, "open() comes first"
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
 
     async def _learn(self) -> None:
         """Ask the probe, each time with less, until the server takes it."""
@@ -215,7 +174,7 @@ class EndpointClient:
 
     async def _one(self, key: str, question: Question) -> Recorded:
         try:
-            async with self._slots:
+            async with self._there.slots:
                 reply = await self._request(question)
         except RequestError as failed:
             return self._entry(key, question, Answer(reason=failed.reason, detail=failed.detail))
@@ -245,14 +204,11 @@ class EndpointClient:
         with self.budget.spending(most_in, self.options.answer_tokens) as spend:
             begin_s = time.perf_counter()
             try:
-                async with asyncio.timeout(self.options.timeout_s):
-                    status, headers, data = await self._post(request)
-            except TimeoutError:  # it may have worked all the same, so the estimate stands
-                raise RequestError("timeout", f"no answer within {self.options.timeout_s:g} s", retry=True) from None
-            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-                spend.is_free()
-                raise _connection(error) from None
-            text = wire.without_key(data, self._key)
+                status, headers, text = await self._there.post(self._address, request, self.options.timeout_s)
+            except RequestError as error:
+                if error.reason == "unreachable":  # after a timeout the server may have done the work all the same
+                    spend.is_free()
+                raise
             if status != 200:
                 spend.is_free()
                 raise wire.failure(status, headers, text)
@@ -263,17 +219,12 @@ class EndpointClient:
                 spend.tokens_in, spend.tokens_out = reply.usage.prompt_tokens, reply.usage.completion_tokens
             return reply
 
-    async def _post(self, request: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
-        async with self._http.stream("POST", self._address, json=request) as response:
-            data = bytearray()
-            async for chunk in response.aiter_bytes():
-                data += chunk
-                if len(data) > MAX_REPLY_BYTES:
-                    raise RequestError("malformed", f"its answer is longer than {MAX_REPLY_BYTES:,} bytes")
-            headers = {name: wire.without_key(value.encode(), self._key) for name, value in response.headers.items()}
-            return response.status_code, headers, bytes(data)
-
     # --- words
+
+    @property
+    def _there(self) -> Http:
+        assert self._http is not None, "open() comes first"
+        return self._http
 
     @property
     def _place(self) -> tuple[str | None, str | None, str]:
@@ -309,23 +260,6 @@ def _name(reported: str | None) -> str | None:
     return PurePath(reported).name if reported and reported[0] in "/~" else reported
 
 
-def _connection(error: Exception) -> RequestError:
-    """What kept a request from getting through; a connection that broke is tried again, one never made is not."""
-    if isinstance(error, httpx2.TimeoutException):
-        return RequestError("timeout", "no connection in time", retry=True)
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return RequestError("unreachable", f"the encrypted connection failed ({_words(cause)})")
-        cause = cause.__cause__ or cause.__context__
-    made = isinstance(error, (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError))
-    return RequestError("unreachable", f"{'connection lost' if made else 'no connection'} ({_words(error)})", made)
-
-
-def _words(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _wait_s(state: RetryCallState) -> float:
     """As long as the server asks, else exponential with jitter."""
     error = state.outcome.exception() if state.outcome else None
@@ -342,7 +276,7 @@ def _system(options: EndpointOptions) -> str:
     try:
         return options.system.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise EndpointError(f"endpoint: system={options.system} cannot be read ({_words(error)}).") from None
+        raise EndpointError(f"endpoint: system={options.system} cannot be read ({one_line(error)}).") from None
 
 
 def _key(variable: str) -> str:

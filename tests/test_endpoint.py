@@ -23,7 +23,7 @@ from controllers.base import ControllerError
 from controllers.endpoint import Endpoint
 from controllers.greedy import Greedy
 from controllers.registry import make
-from llm import endpoint
+from llm import endpoint, endpoint_http
 from llm.prompt import signal_prompt
 from sim.network import Movement, Network
 from sim.observation import Observation
@@ -239,7 +239,7 @@ FAULTS: dict[str, tuple[Said, str, str]] = {
     "list": (Said(b"[1, 2]"), "malformed", "an object"),
     "error-200": (Said(b'{"error": {"message": "upstream", "code": 503}}'), "server_error", "upstream"),
     "deep": (Said(b"[" * 200_000), "malformed", "no JSON"),
-    "huge": (Said(b"x" * (endpoint.MAX_REPLY_BYTES + 1)), "malformed", "longer than 1,000,000 bytes"),
+    "huge": (Said(b"x" * (endpoint_http.MAX_REPLY_BYTES + 1)), "malformed", "longer than 1,000,000 bytes"),
     "dropped": (Said(None), "unreachable", "connection lost"),
     "hang": (Said(b"", after_s=HANG_S), "timeout", "no answer within 0.6 s"),
     "prose": (said("I would take the second one"), "invalid", "names no phase"),
@@ -346,13 +346,14 @@ def test_a_server_that_goes_is_paused_and_found_again(server: LocalServer, ready
 
 def test_a_stop_from_outside_leaves_nothing_behind(server: LocalServer, ready: Callable[..., Endpoint]) -> None:
     controller = ready(timeout_s=HANG_S)
+    thread = controller._client._there.thread
     server.behave = after_probe(Said(b"", after_s=HANG_S))
     with pytest.raises(ControllerError, match=r"longer than 0\.3 s"):
         guarded("endpoint", 0.3, controller.act, queues(corridor()))
     begin_s = time.perf_counter()
     controller.close()
     assert time.perf_counter() - begin_s < 2
-    assert wait_until(lambda: not controller._client._thread.is_alive())
+    assert wait_until(lambda: not thread.is_alive())
 
 
 # --- what is wrong before a run
@@ -446,6 +447,12 @@ def test_nobody_there() -> None:
     assert time.perf_counter() - begin_s < 2
     with pytest.raises(ControllerError, match="no connection"):
         Endpoint(url="http://no-such-host.invalid/v1", **QUICK).reset(corridor(), 0)
+
+
+def test_a_proxy_that_makes_no_sense(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "telepathy://nowhere:1")
+    with pytest.raises(ControllerError, match=r"no HTTP client can be made .*HTTP_PROXY"):
+        Endpoint(url=server.url, **QUICK).reset(corridor(), 0)
 
 
 def test_https_spoken_to_plain_http(server: LocalServer) -> None:

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmarks import plots
+from benchmarks.figures.choice import Choice
 from benchmarks.groups import Group
 from benchmarks.report_incidents import NEVER, RECOVERED, Recovery
 from benchmarks.report_parts import Drawing, slug
-from benchmarks.results import ResultError
 from benchmarks.style import INCIDENT, INK, QUIET, WIDTH_IN, clock_axis, colours, label, style
 
 #: Colours of the style that become the page's own, so that a figure is readable on a dark page.
@@ -26,8 +26,8 @@ THEME = {
     INK.lower(): "--ink", QUIET.lower(): "--quiet", INCIDENT.lower(): "--warm", "#e4e4e4": "--grid", "#000000": "--ink",
     "#7f7f7f": "--grey-line", "#ffffff": "--paper",
 }  # fmt: skip
-#: Figures whose colours carry no meaning of their own against the paper.
-THEMED = ("delay", "over_time")
+#: Figures whose colours carry no meaning of their own against the paper; maps and lights stay on white.
+THEMED = ("delay", "over_time", "waits", "profile")
 #: Width of a point of a figure on the page: text of 8.5 points is as large as the page's small print.
 SCALE_REM = 0.1
 #: More rows than this on a timeline cannot be read; the table below it holds them all.
@@ -36,18 +36,27 @@ MAX_INCIDENTS = 24
 
 def of_group(group: Group, name: str) -> list[Drawing]:
     """Every figure that the results of a case allow."""
-    drawn = []
-    for kind, (draw, text) in plots.FIGURES.items():
-        with style(), mpl.rc_context({"svg.fonttype": "none"}):
-            try:
-                figure = draw(group)
-            except ResultError:  # what the figure needs is not in these results
-                continue
-            said = f"{name}: {text}."
-            drawn.append(
-                inline(figure, slug(f"figure-{name}-{kind}"), said, text[0].upper() + text[1:] + ".", kind in THEMED)
-            )
-    return drawn
+    kinds = [kind for kind, entry in plots.REGISTRY.items() if entry.needs in ("results", "trace")]
+    return [drawn for kind in kinds for drawn in _drawn(kind, group, name, Choice())]
+
+
+def of_comparison(group: Group, baseline: str) -> list[Drawing]:
+    """Every figure over all cases; ``group`` holds all runs."""
+    kinds = [kind for kind, entry in plots.REGISTRY.items() if entry.needs == "scenarios"]
+    return [drawn for kind in kinds for drawn in _drawn(kind, group, "all", Choice(baseline=baseline))]
+
+
+def _drawn(kind: str, group: Group, name: str, choice: Choice) -> list[Drawing]:
+    """One figure, or none where these results do not hold what it needs."""
+    entry = plots.REGISTRY[kind]
+    with style(), mpl.rc_context({"svg.fonttype": "none"}):
+        try:
+            figure = entry.draw(group, choice)
+        except plots.REFUSALS:
+            return []
+        text = re.sub(r" \(--\w+\)", "", entry.text)  # options of greenloop plot
+        caption = text[0].upper() + text[1:] + "."
+        return [inline(figure, slug(f"figure-{name}-{kind}"), f"{name}: {text}.", caption, kind in THEMED)]
 
 
 def timeline(found: Sequence[Recovery], group: Group, name: str) -> Drawing:

@@ -17,6 +17,7 @@ from benchmarks.groups import Group
 from benchmarks.report_data import Sources
 from benchmarks.report_incidents import BEFORE, RUN_WITHOUT, Recovery
 from benchmarks.report_parts import Page, Part, Section, listed, plural, slug, some
+from benchmarks.results import RunResult
 
 FOLDER = Path(__file__).parent / "report"
 
@@ -48,14 +49,15 @@ def _breakable(words: str) -> Markup:
 
 def build(sources: Sources, compared: Comparison, chapters: Sequence[Chapter]) -> Page:
     """Everything that the page says."""
-    used = {id(run) for chapter in chapters for run in chapter.group.runs}
+    runs = [run for chapter in chapters for run in chapter.group.runs]
+    used = {id(run) for run in runs}
     recoveries = [entry for chapter in chapters for entry in chapter.recoveries]
     return Page(
         title=_title(compared),
         answer=compared.sentences[:2],
         details=compared.sentences[2:],
         warnings=(*_cautions(compared, chapters), *compared.problems, *sources.problems),
-        sections=(*_overall(compared), *(_section(compared, chapter) for chapter in chapters)),
+        sections=(*_overall(compared, runs), *(_section(compared, chapter) for chapter in chapters)),
         baseline=_baseline(compared),
         gridlock=compared.gridlock,
         has_incidents=bool(recoveries),
@@ -102,7 +104,7 @@ def _cautions(compared: Comparison, chapters: Sequence[Chapter]) -> list[str]:
     return said
 
 
-def _overall(compared: Comparison) -> tuple[Section, ...]:
+def _overall(compared: Comparison, runs: Sequence[RunResult]) -> tuple[Section, ...]:
     if not compared.overall:
         return ()
     inside = [case.name for case in compared.cases if case.in_overall]
@@ -110,7 +112,8 @@ def _overall(compared: Comparison) -> tuple[Section, ...]:
         f"Over {listed(inside)}. A score of 0.8 means 0.8 times the delay of {_baseline(compared)} on the same "
         "scenario and seed. The middle half of the runs counts, so one jam neither makes nor breaks a controller.",
     )
-    part = Part("", (), (report_tables.overall(compared),))
+    drawings = report_figures.of_comparison(Group("all scenarios", "", tuple(runs)), compared.baseline)
+    part = Part("", (), (report_tables.overall(compared),), tuple(drawings))
     return (Section("overall", "Over all scenarios" if len(inside) > 1 else "Overall", lead, (part,)),)
 
 

@@ -69,8 +69,6 @@ class Request:
     trace: bool = False
     decision_log: bool = False
     charge_latency: bool = False
-    decision_log: bool = False
-    charge_latency: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,8 +110,6 @@ def plan(request: Request) -> Plan:
         suite=suite.record if suite and _keeps_to(suite, request) else None,
         decision_limit_s=0.0 if request.gui else request.decision_limit_s,
         trace=request.trace,
-        decision_log=request.decision_log,
-        charge_latency=request.charge_latency,
         decision_log=request.decision_log,
         charge_latency=request.charge_latency,
     )

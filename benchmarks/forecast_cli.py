@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -86,8 +87,7 @@ def train_forecast(
     """
     from llm import dataset, forecast_data
     from llm.backbone import load
-    from llm.forecast_fit import Fit
-    from llm.forecast_training import ForecastTraining, thinned
+    from llm.forecast_training import ForecastTraining
     from llm.forecast_training import train_forecast as train
     from llm.forecasters import ForecastError
 
@@ -95,15 +95,18 @@ def train_forecast(
         raise ForecastError("A head that reads through an adapter lies beside it: leave --out or --adapter out.")
     learn, held = (forecast_data.read_split(records, split) for split in ("train", "validation"))
     backbone = load(model, adapter, layers or (None if adapter else 6), threads, device)
-    training = ForecastTraining(facts=not no_facts, fit=Fit(epochs=epochs))
+    training = ForecastTraining(facts=not no_facts, text=replace(ForecastTraining().text, epochs=epochs))
     about = {"records_sha256": dataset.manifest_sha256(records)}
     folder = adapter or out or Path("runs/forecast")
-    noted = train(backbone, thinned(learn, train_limit), thinned(held, validation_limit), folder, training, about=about)
+    noted = train(backbone, learn, held, folder, training, (train_limit, validation_limit), about)
     if as_json:
         typer.echo(json.dumps(noted, indent=1, default=str))
         return
-    first, best = noted["losses"][0], noted["loss"]
-    typer.echo(f"Pinball loss on validation, in units of the noise: untrained {first:.4f}, trained {best:.4f}")
+    losses = noted["losses"]
+    typer.echo(
+        f"Pinball loss on validation, in units of the noise: {losses['plain']:.4f} from the numbers, "
+        f"{losses['best']:.4f} with the text"
+    )
     typer.echo(f"Head: {folder}")
 
 

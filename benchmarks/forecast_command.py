@@ -67,7 +67,7 @@ def execute(request: Request, as_json: bool) -> None:
     if request.figures:
         from benchmarks import forecast_figures
 
-        forecast_figures.draw(scores, request.out)
+        forecast_figures.draw(scores, request.out / FAN_FILE, request.out)
     if as_json:
         typer.echo(json.dumps(result, indent=1))
         return
@@ -178,7 +178,7 @@ def _bounds(interval: tuple[float, float] | None, form: str) -> str:
 def write_fan(path: Path, records: Sequence[ForecastRecord], said: Floats) -> None:
     """Write the flow forecasts of one approach over one run: the busiest one that saw an incident, if any did.
 
-    Columns: ``time_s`` of the forecast, ``horizon_min``, ``q10``, ``q50``, ``q90`` and what ``came``, veh/h.
+    The columns are those that ``benchmarks.figures.forecast`` draws.
     """
     starts = np.cumsum([0, *(len(record.state.approaches) for record in records)])
     found: dict[tuple[Any, ...], list[tuple[float, int]]] = {}
@@ -191,9 +191,10 @@ def write_fan(path: Path, records: Sequence[ForecastRecord], said: Floats) -> No
             busy[key] = near or bool(record.incidents), flow + float(np.nan_to_num(record.came[row, -1, 0]))
     arrived = forecast_data.came(records)
     chosen = max(busy, key=lambda key: busy[key])
-    lines = ["time_s,horizon_min,q10,q50,q90,came"]
+    lines = ["time_s,horizon_min,q10,q50,q90,came,unit"]
     for time_s, row in sorted(found[chosen]):
         for h, horizon_min in enumerate(HORIZONS_MIN):
             values = [*said[row, h, 0], arrived[row, h, 0]]
-            lines.append(",".join([f"{time_s:g},{horizon_min}", *("" if v != v else f"{v:.1f}" for v in values)]))
+            shown = ["" if v != v else f"{v:.1f}" for v in values]
+            lines.append(",".join([f"{time_s:g}", str(horizon_min), *shown, "veh/h"]))
     write_bytes(path, ("\n".join(lines) + "\n").encode())

@@ -1,4 +1,4 @@
-"""The figure of a forecast comparison: the error of every forecaster by horizon, overall and around incidents."""
+"""The figures of a forecast comparison: every forecaster's error by horizon, and the fan of one approach."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.figures.choice import Choice
+from benchmarks.figures.forecast import forecast
 from benchmarks.forecast import PLACES, Score
 from benchmarks.results import ResultError
 from benchmarks.style import WIDTH_IN, colours, label, note, save, style
@@ -18,15 +20,16 @@ from llm.forecast_state import HORIZONS_MIN
 _TITLES = {"overall": "Overall", "around_incidents": "Around incidents"}
 
 
-def draw(scores: Sequence[Score], out: Path) -> list[Path]:
-    """Draw the flow's errors into ``out`` as PDF, SVG and PNG; returns the files.
+def draw(scores: Sequence[Score], fan: Path, out: Path) -> list[Path]:
+    """Draw the flow's errors, and the fan of one approach from its table, into ``out`` as PDF, SVG and PNG.
 
     Raises:
         ResultError: they cannot be written.
     """
     with style():
         try:
-            return save(errors(scores), out, "forecast_errors")
+            written = save(errors(scores), out, "forecast_errors")
+            return written + save(forecast(choice=Choice(table=fan)), out, "forecast_fan")
         except OSError as error:
             raise ResultError(
                 f"Figures cannot be written to {out} ({error.strerror}); choose another folder."

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from benchmarks import provenance
 from benchmarks.behaviour import prepared
 from benchmarks.episodes import CITIES, RATES, SIZES
-from benchmarks.run import possible_rates
+from benchmarks.suite import DEFAULT_RATES
 from controllers.base import RunContext
 from controllers.greedy import Greedy
 from llm import forecast_data
@@ -30,7 +30,8 @@ from llm.forecast_state import HORIZONS_MIN, ForecastState, ForecastWatch
 from llm.prompt import near_roads
 from scenarios import incidents, registry
 from scenarios.city import SPLITS as CITY_SEEDS
-from scenarios.spec import Demand, Scenario
+from scenarios.incidents import ScheduledIncident
+from scenarios.spec import Demand, IncidentRates, Scenario, ScenarioError
 from sim.network import Network
 from sim.observation import Observation
 from sim.session import Session
@@ -172,10 +173,26 @@ def scenario_of(run: ForecastRun) -> Scenario:
     )
     if not run.incidents:
         return changed
-    rates = possible_rates(changed)
-    if run.split != HELD_OUT:  # more of them, to learn from
-        rates = {name: getattr(RATES, name) if rate else 0.0 for name, rate in rates.items()}
-    return changed.with_(incident_rates=rates)
+    rates = DEFAULT_RATES if run.split == HELD_OUT else RATES  # more of them to learn from
+    return changed.with_(incident_rates=_possible(rates, changed, run.seed))
+
+
+def _possible(rates: IncidentRates, scenario: Scenario, seed: int) -> IncidentRates:
+    """The rates without the incidents that the network has no place for, such as a closure at its only junction."""
+    network = Network.read(scenario.net_file)
+    kept: dict[str, float] = {}
+    for name, rate in rates.model_dump().items():
+        try:
+            _planned(scenario.with_(incident_rates={name: rate}), network, seed)
+        except ScenarioError:
+            continue
+        kept[name] = rate
+    return IncidentRates(**kept)
+
+
+def _planned(scenario: Scenario, network: Network, seed: int) -> tuple[ScheduledIncident, ...]:
+    """The incidents that a session of this scenario has."""
+    return incidents.schedule(scenario, network.roads, seed, signalled=frozenset(network.lane_edge))
 
 
 # --- one run
@@ -241,8 +258,7 @@ class _NearIncidents:
 
     def __init__(self, scenario: Scenario, network: Network, seed: int) -> None:
         self.network = network
-        signalled = frozenset(network.lane_edge)
-        self.planned = incidents.schedule(scenario, network.roads, seed, signalled=signalled)
+        self.planned = _planned(scenario, network, seed)
 
     def types(self, state: ForecastState) -> tuple[str, ...]:
         """Types within two junctions of the state's signal, from their start to a while after their end."""

@@ -16,7 +16,7 @@ import torch
 
 from llm.backbone import Backbone, BackboneError
 from llm.forecast_data import ForecastRecord, states
-from llm.forecast_fit import Fit, Lessons, fit, measure
+from llm.forecast_fit import Fit, Lessons, fit
 from llm.forecast_prompt import CUE, cue
 from llm.forecast_state import ForecastState
 from llm.heads import QuantileHead
@@ -29,16 +29,18 @@ class ForecastTraining:
     """What makes one head out of one folder of records.
 
     Attributes:
-        facts: the head reads the plain numbers beside the hidden state.
-        hidden: width of the head's small network.
-        dropout: of its hidden values.
-        fit: how long and how fast.
+        facts: the head reads the plain numbers beside the hidden state, and learns from them first.
+        hidden: width of the head's two small networks.
+        dropout: of their hidden values.
+        plain: how the part that reads the numbers is trained.
+        text: how the part that reads the hidden states is trained after it.
     """
 
     facts: bool = True
     hidden: int = 64
     dropout: float = 0.1
-    fit: Fit = field(default_factory=Fit)
+    plain: Fit = field(default_factory=lambda: Fit(epochs=15))
+    text: Fit = field(default_factory=lambda: Fit(epochs=20, learning_rate=3e-4, weight_decay=0.1))
 
 
 def fast_precision(device: str) -> Any:
@@ -126,52 +128,84 @@ def train_forecast(
     validation: Sequence[ForecastRecord],
     out: Path,
     training: ForecastTraining | None = None,
-    features: tuple[torch.Tensor, torch.Tensor] | None = None,
+    limits: tuple[int, int] = (0, 0),
     about: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train a head on a frozen backbone, with its adapter if it has one, and write it to ``out``.
 
+    First the part that reads the plain numbers learns from all records, which costs little; then the part that reads
+    the hidden states learns what these add, from as many prompts as are worth reading.
+
     Args:
         backbone: the model to read with.
         train: records to learn from.
-        validation: records that choose the epoch.
+        validation: records that choose the epochs.
         out: folder; with an adapter's own folder one adapter serves decisions and forecasts.
         training: how.
-        features: of ``Reader.read`` on both, if they are there already.
+        limits: read at most so many training and validation prompts; 0 for all.
         about: more to note beside the head, such as the records' hash.
 
     Returns:
-        What was noted: settings, counts and losses (mean pinball in the scaled space).
+        What was noted: settings, counts and losses (mean pinball in the scaled space, on the validation prompts).
 
     Raises:
         BackboneError: the tokenizer splits a marker, or the model's states are not finite.
     """
-    training = training or ForecastTraining()
-    if features is None:
-        reader = Reader(backbone)
-        features = reader.read(states(train)), reader.read(states(validation))
-    if not all(bool(torch.isfinite(values).all()) for values in features):
+    training, reader = training or ForecastTraining(), Reader(backbone)
+    head = plain_head(reader.width, train, validation, training)
+    shown, held = thinned(train, limits[0]), thinned(validation, limits[1])
+    features, held_features = reader.read(states(shown)), reader.read(states(held))
+    if not all(bool(torch.isfinite(values).all()) for values in (features, held_features)):
         raise BackboneError("The model gives hidden states that are not finite; check its weights, or use 'default'.")
-    learn, held = Lessons.of(train), Lessons.of(validation)
-    torch.manual_seed(training.fit.seed)
-    facts = learn.facts.shape[1] if training.facts else 0
-    head = QuantileHead(features[0].shape[1], facts, training.hidden, training.dropout)
-    head.scale_to(features[0])
-    losses = fit(head, (features[0], learn.facts), learn, (features[1], held.facts), held, training.fit)
+    head.scale_to(features)
+    if head.plain is not None:
+        head.plain.requires_grad_(False)
+        head.bias.requires_grad_(False)
+    learn, know = Lessons.of(shown), Lessons.of(held)
+    losses = fit(head, (features, learn.facts), learn, (held_features, know.facts), know, training.text)
     noted = {
         **(about or {}),
+        **noted_base(backbone),
+        "training": asdict(training),
+        "train_prompts": len(shown),
+        "validation_prompts": len(held),
+        "losses": {"plain": round(losses[0], 5), "best": round(min(losses), 5), "epochs": len(losses) - 1},
+    }
+    head.save(out, noted)
+    return noted
+
+
+def plain_head(
+    width: int, train: Sequence[ForecastRecord], validation: Sequence[ForecastRecord], training: ForecastTraining
+) -> QuantileHead:
+    """A head that forecasts from the plain numbers, and from nothing where it reads none; no text is read yet."""
+    learn, held = Lessons.of(train), Lessons.of(validation)
+    torch.manual_seed(training.plain.seed)
+    head = QuantileHead(width, learn.facts.shape[1] if training.facts else 0, training.hidden, training.dropout)
+    if training.facts:
+        fit(_Plain(head), (learn.facts,), learn, (held.facts,), held, training.plain)
+    return head
+
+
+class _Plain(torch.nn.Module):
+    """The part of a head that reads the numbers, as a network of its own."""
+
+    def __init__(self, head: QuantileHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, facts: torch.Tensor) -> torch.Tensor:
+        return self.head.plainly(facts)
+
+
+def noted_base(backbone: Backbone) -> dict[str, Any]:
+    """The model that a head was trained on, for the file beside it."""
+    return {
         "base": backbone.name,
         "base_sha256": backbone.model_sha256,
         "adapter_sha256": backbone.adapter_sha256,
         "layers": backbone.layers,
-        "training": asdict(training),
-        "train_approaches": len(learn.wanted),
-        "validation_approaches": len(held.wanted),
-        "losses": [round(loss, 5) for loss in losses],
-        "loss": measure(head, (features[1], held.facts), held),
     }
-    head.save(out, noted)
-    return noted
 
 
 def thinned(records: Sequence[ForecastRecord], limit: int) -> list[ForecastRecord]:

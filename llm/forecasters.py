@@ -102,13 +102,13 @@ class PointForecaster(Forecaster):
         """The forecast (A, horizons, targets), veh/h and vehicles."""
 
     def fit(self, train: Sequence[ForecastRecord], validation: Sequence[ForecastRecord]) -> None:  # noqa: ARG002
-        """Take the 10 and 90 % quantiles of the errors."""
+        """Take the 10 and 90 % quantiles of the errors; the rule's own number stays the median."""
         from llm.forecast_data import came, states
 
         fields = stacked(states(train))
         errors = scaled(came(train), fields) - scaled(self.point(fields), fields)
-        self._band = np.moveaxis(np.nanquantile(errors, QUANTILES, axis=0), 0, -1)
-        self._band[..., QUANTILES.index(0.5)] = 0.0  # the rule's own number stays the median
+        low, _, high = np.nanquantile(errors, QUANTILES, axis=0)
+        self._band = np.stack([np.minimum(low, 0), np.zeros_like(low), np.maximum(high, 0)], axis=-1)
 
     def forecast(self, states: Sequence[ForecastState]) -> Floats:
         """The rule's number and its band."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,58 +19,49 @@ from llm.forecast_state import HORIZONS_MIN, QUANTILES, TARGETS
 
 FILE, ABOUT = "forecast_head.safetensors", "forecast_head.json"
 _SHAPE = (len(HORIZONS_MIN), len(TARGETS))
-_MEDIAN = QUANTILES.index(0.5)
+_OUTPUTS = 3 * math.prod(_SHAPE)
 
 
 class QuantileHead(nn.Module):
     """(A, width) features to (A, horizons, targets, quantiles) in the scaled space; quantiles never cross.
 
-    The median is a linear read-out of the features, of what a small network makes of them and of the plain numbers
-    ``facts``; the outer quantiles lie below and above it by a softplus. An untrained head says the anchor with the band
-    of a Poisson count, so training starts at the plain forecast.
+    Two small networks add up: one reads the plain numbers ``facts``, the other the features (a language model's hidden
+    states, a GRU's). Both end in zeros, so an untrained head says the anchor with the band of a Poisson count, and one
+    whose facts have been learnt says the plain forecast until the features have something to add. The outer quantiles
+    lie below and above the median by a softplus.
 
     Args:
         width: of the features.
-        facts: how many plain numbers are read beside them, 0 for none.
-        hidden: width of the small network.
-        dropout: of its hidden values.
+        facts: how many plain numbers are read, 0 for none.
+        hidden: width of both small networks.
+        dropout: of their hidden values.
     """
 
     def __init__(self, width: int, facts: int = 0, hidden: int = 64, dropout: float = 0.1) -> None:
         super().__init__()
-        self.width, self.facts, self.hidden, self.dropout = width, facts, hidden, dropout
-        outputs = 3 * int(np.prod(_SHAPE))
+        self.width, self.facts, self.hidden = width, facts, hidden
         self.mean: torch.Tensor
         self.spread: torch.Tensor
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))
-        self.mix = nn.Sequential(nn.Linear(width + facts, hidden), nn.GELU(), nn.Dropout(dropout))
-        self.out = nn.Linear(hidden, outputs)
-        self.direct = nn.Linear(facts, outputs, bias=False) if facts else None
-        for layer in (self.out, self.direct):
-            if layer is not None:
-                nn.init.zeros_(layer.weight)
-        with torch.no_grad():
-            gap = float(np.log(np.expm1(BAND)))  # softplus of it is the band
-            self.out.bias.copy_(torch.tensor([0.0, gap, gap]).repeat(outputs // 3))
+        self.text = _Tower(width, hidden, dropout)
+        self.plain = _Tower(facts, hidden, dropout) if facts else None
+        gap = math.log(math.expm1(BAND))  # softplus of it is the band
+        self.bias = nn.Parameter(torch.tensor([0.0, gap, gap]).repeat(_OUTPUTS // 3))
 
     def scale_to(self, features: torch.Tensor) -> None:
         """Bring the features to mean 0 and spread 1, as seen on the training records."""
         self.mean.copy_(features.mean(0))
         self.spread.copy_(features.std(0).clamp(min=1e-3))
 
-    def forward(self, features: torch.Tensor, facts: torch.Tensor | None = None) -> torch.Tensor:
-        """Quantiles of each approach; ``facts`` is (A, facts) where the head reads any."""
-        inputs = (features.float() - self.mean) / self.spread
-        if self.direct is not None:
-            assert facts is not None
-            inputs = torch.cat([inputs, facts], -1)
-        raw = self.out(self.mix(inputs))
-        if self.direct is not None:
-            raw = raw + self.direct(facts)
-        median, below, above = raw.view(-1, *_SHAPE, 3).unbind(-1)
-        softplus = nn.functional.softplus
-        return torch.stack([median - softplus(below), median, median + softplus(above)], -1)
+    def forward(self, features: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
+        """Quantiles of each approach; ``facts`` (A, facts) is not read by a head without facts."""
+        raw = self.text((features.float() - self.mean) / self.spread) + self.bias
+        return _quantiles(raw if self.plain is None else raw + self.plain(facts))
+
+    def plainly(self, facts: torch.Tensor) -> torch.Tensor:
+        """Quantiles from the plain numbers alone: what a text has to improve on."""
+        return _quantiles(self.bias.expand(len(facts), -1) if self.plain is None else self.plain(facts) + self.bias)
 
     # --- files
 
@@ -108,6 +100,28 @@ class QuantileHead(nn.Module):
                 f"writes version {FORECAST_PROMPT_VERSION}: train it again."
             )
         return head.eval(), about
+
+
+class _Tower(nn.Module):
+    """A linear read-out beside a small network, both starting at zero."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.mix = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, _OUTPUTS))
+        self.direct = nn.Linear(width, _OUTPUTS, bias=False)
+        for layer in (self.mix[-1], self.direct):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        said: torch.Tensor = self.mix(values) + self.direct(values)
+        return said
+
+
+def _quantiles(raw: torch.Tensor) -> torch.Tensor:
+    median, below, above = raw.view(-1, *_SHAPE, 3).unbind(-1)
+    softplus = nn.functional.softplus
+    return torch.stack([median - softplus(below), median, median + softplus(above)], -1)
 
 
 def pinball_loss(said: torch.Tensor, came: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

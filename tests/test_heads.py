@@ -1,0 +1,264 @@
+"""The forecast head and the language model that it reads: markers, training, files that do not fit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from forecasts import make_record, make_report, make_state
+from llm_tiny import cut, write_adapter, write_model
+
+from llm import cards, forecast_training, forecast_tuning, heads
+from llm.backbone import Backbone, BackboneError, load
+from llm.forecast_data import ForecastRecord, states
+from llm.forecast_fit import Fit, Lessons
+from llm.forecast_language_model import LanguageModelForecaster, WithoutReports
+from llm.forecast_prompt import Place
+from llm.forecast_space import BAND, anchors, pinball
+from llm.forecast_state import QUANTILES
+from llm.forecast_training import ForecastTraining, Reader, train_forecast
+from llm.forecast_tuning import Tuning, tune_forecast
+from llm.forecasters import ForecastError, checked, make
+from llm.heads import QuantileHead
+
+TRAIN = [make_record(number, closed=number % 4 == 0) for number in range(80)]
+VALIDATION = [make_record(number, closed=number % 4 == 0) for number in range(100, 120)]
+QUICK = ForecastTraining(plain=Fit(epochs=25, batch=32, learning_rate=5e-3), text=Fit(epochs=3))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("tiny"), layers=2)
+
+
+@pytest.fixture(scope="module")
+def backbone(model: Path) -> Backbone:
+    return load(str(model))
+
+
+# --- the head
+
+
+def test_an_untrained_head_says_the_anchor() -> None:
+    head = QuantileHead(8, 5).eval()
+    said = head(torch.randn(4, 8), torch.randn(4, 5))
+    torch.testing.assert_close(said, torch.tensor([-BAND, 0.0, BAND]).expand(4, 3, 2, 3))
+
+
+def test_quantiles_never_cross() -> None:
+    torch.manual_seed(0)
+    head = QuantileHead(8, 5).eval()
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.normal_(0, 3)
+    said = head(torch.randn(500, 8), torch.randn(500, 5))
+    assert (said.diff(dim=-1) >= 0).all()
+    assert said.std() > 1
+
+
+def test_a_head_without_facts_reads_none() -> None:
+    torch.manual_seed(0)
+    head = QuantileHead(8, 0).eval()
+    with torch.no_grad():
+        head.text.direct.weight.normal_()
+    features = torch.randn(3, 8)
+    torch.testing.assert_close(head(features, torch.zeros(3, 5)), head(features, torch.ones(3, 5)))
+    assert not torch.allclose(head(features, torch.zeros(3, 5)), head(-features, torch.zeros(3, 5)))
+
+
+def test_the_loss_is_the_pinball_loss_of_what_is_known() -> None:
+    rng = np.random.default_rng(0)
+    said, came = np.sort(rng.normal(size=(6, 3, 2, 3)), axis=-1), rng.normal(size=(6, 3, 2))
+    came[0, 1, 0] = np.nan
+    weight = torch.ones(6, 3, 2)
+    expected = np.nanmean(pinball(came, said, QUANTILES))
+    found = heads.pinball_loss(heads.tensor(said), heads.tensor(came), weight)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    weight[0, 1, 0] = 100.0  # of a number that nobody knows
+    assert float(heads.pinball_loss(heads.tensor(said), heads.tensor(came), weight)) == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+def test_lessons_weigh_errors_as_they_are_scored() -> None:
+    lessons = Lessons.of(TRAIN)
+    noise = anchors(np.concatenate([record.state.fields for record in TRAIN]))[1]
+    np.testing.assert_allclose(lessons.weight.numpy() * noise.mean(axis=0), noise, rtol=1e-5)
+
+
+# --- hidden states at the markers
+
+
+def test_the_markers_are_the_last_tokens(backbone: Backbone) -> None:
+    reader = Reader(backbone)
+    (ids,) = reader.token_ids([TRAIN[0].state])
+    words = [backbone.tokenizer.decode([token]).strip() for token in ids[-2:]]
+    assert words == ["A", "B"]
+    assert reader.tokens == len(ids)
+
+
+def test_reading_does_not_depend_on_the_others(backbone: Backbone) -> None:
+    mixed = [make_record(k, approaches=1 + k % 4).state for k in range(9)]
+    together = Reader(backbone).read(mixed)
+    alone = torch.cat([Reader(backbone).read([state]) for state in mixed])
+    assert together.shape == (sum(len(state.approaches) for state in mixed), 16)
+    torch.testing.assert_close(together, alone, atol=3e-2, rtol=3e-2)  # in bfloat16 where the processor has it
+
+
+def test_every_marker_sees_every_fact(backbone: Backbone) -> None:
+    traffic = np.ones((3, 10))
+    plain = Reader(backbone).read([make_state(traffic)])
+    for row in range(3):
+        changed = traffic.copy()
+        changed[row, 0] = 77
+        other = Reader(backbone).read([make_state(changed)])
+        assert ((other - plain).abs().amax(dim=1) > 1e-4).all()
+
+
+def test_a_tokenizer_that_splits_markers(tmp_path: Path) -> None:
+    splitting = load(str(write_model(tmp_path / "split", layers=1, splits_letters=True)))
+    with pytest.raises(BackboneError, match="no token of its own for every marker in 'Next A B'"):
+        Reader(splitting).read([TRAIN[0].state])
+
+
+# --- training
+
+
+def test_a_trained_head_beats_the_anchor_and_is_read_again(backbone: Backbone, model: Path, tmp_path: Path) -> None:
+    noted = train_forecast(backbone, TRAIN, VALIDATION, tmp_path, QUICK)
+    untrained = _error(np.repeat(anchors(_fields(VALIDATION))[0][..., None], 3, axis=-1))
+    forecaster = make(f"language_model:head={tmp_path}")
+    said = checked("language_model", forecaster, states(VALIDATION))
+    assert _error(said) < 0.6 * untrained
+    assert noted["losses"]["best"] <= noted["losses"]["plain"]
+    assert (noted["layers"], noted["base"], noted["train_prompts"]) == (2, str(model), 80)
+    assert forecaster.forecast([]).shape == (0, 3, 2, 3)
+
+
+def test_text_alone_can_be_learnt_from(backbone: Backbone, tmp_path: Path) -> None:
+    only = replace(QUICK, facts=False, dropout=0.0, text=Fit(epochs=40, batch=16, learning_rate=1e-2))
+    noted = train_forecast(backbone, TRAIN, VALIDATION, tmp_path, only)
+    assert noted["losses"]["best"] < 0.9 * noted["losses"]["plain"]
+
+
+def test_limits_read_fewer_prompts(backbone: Backbone, tmp_path: Path) -> None:
+    noted = train_forecast(backbone, TRAIN, VALIDATION, tmp_path, QUICK, limits=(10, 5))
+    assert (noted["train_prompts"], noted["validation_prompts"]) == (10, 5)
+    assert [record.state.time_s for record in forecast_training.thinned(TRAIN, 3)] == [
+        TRAIN[k].state.time_s for k in (0, 40, 79)
+    ]
+
+
+def test_low_rank_adaptation_leaves_an_adapter_and_a_head(model: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    tuning = Tuning(rank=4, epochs=4, batch=8, learning_rate=1e-2, head=replace(QUICK, facts=False, dropout=0.0))
+    noted = tune_forecast(load(str(model)), TRAIN, VALIDATION, tmp_path, tuning, (0, 0), lines.append)
+    assert min(noted["losses"]) < 0.9 * noted["losses"][0]
+    assert len(lines) == len(noted["losses"]) > 3
+    forecaster = LanguageModelForecaster(str(tmp_path))
+    said = checked("language_model", forecaster, states(VALIDATION))
+    assert forecaster.about["adapter_sha256"]
+    assert forecast_tuning.forecast_loss(forecaster._reader, forecaster.head, VALIDATION).item() == pytest.approx(
+        min(noted["losses"]), rel=0.05
+    )
+    assert _error(said) < _error(np.repeat(anchors(_fields(VALIDATION))[0][..., None], 3, axis=-1))
+    card = cards.read_card(tmp_path)
+    assert card is not None
+    assert card.layers == 2
+
+
+def test_gradients_reach_the_adapter(model: Path) -> None:
+    adapted = forecast_tuning._adapted(load(str(model)), Tuning(rank=2))
+    head = QuantileHead(16, Lessons.of(TRAIN).facts.shape[1])
+    with torch.no_grad():
+        head.text.direct.weight.normal_()
+    forecast_tuning.forecast_loss(Reader(adapted), head, TRAIN[:4]).backward()
+    moved = [name for name, p in adapted.model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0]
+    assert moved
+    assert all("lora_B" in name for name in moved)
+
+
+# --- reports
+
+
+def test_without_reports_is_the_same_model(backbone: Backbone, tmp_path: Path) -> None:
+    train_forecast(backbone, TRAIN, VALIDATION, tmp_path, QUICK)
+    told, silent = LanguageModelForecaster(str(tmp_path)), WithoutReports(str(tmp_path))
+    quiet = [make_record(1).state, make_record(2).state]
+    np.testing.assert_array_equal(told.forecast(quiet), silent.forecast(quiet))
+    loud = make_state(TRAIN[1].state.fields[:, :10], places=[Place(make_report(), "on", (0,))])
+    loud.fields[0, -12] = 1.0
+    assert not np.array_equal(told.forecast([loud]), silent.forecast([loud]))
+    np.testing.assert_array_equal(silent.forecast([loud]), told.forecast([loud.without_reports()]))
+
+
+# --- files that do not fit
+
+
+@pytest.fixture
+def head(backbone: Backbone, tmp_path: Path) -> Path:
+    QuantileHead(16, Lessons.of(TRAIN).facts.shape[1]).save(tmp_path, forecast_training.noted_base(backbone))
+    return tmp_path
+
+
+def test_a_damaged_head(head: Path) -> None:
+    cut(head / heads.FILE)
+    with pytest.raises(ForecastError, match=r"forecast head in .* is damaged"):
+        LanguageModelForecaster(str(head))
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"prompt_version": 1}'])
+def test_a_damaged_note(text: str, head: Path) -> None:
+    (head / heads.ABOUT).write_text(text)
+    with pytest.raises(ForecastError, match="is damaged"):
+        LanguageModelForecaster(str(head))
+
+
+def _with_note(head: Path, **changes: object) -> None:
+    file = head / heads.ABOUT
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_a_head_for_other_prompts(head: Path) -> None:
+    _with_note(head, prompt_version=0)
+    with pytest.raises(ForecastError, match="made for forecast prompts of version 0"):
+        LanguageModelForecaster(str(head))
+
+
+def test_a_head_for_another_model(head: Path, model: Path) -> None:
+    sentence = "trained on another model, adapter or number of layers"
+    with pytest.raises(ForecastError, match=sentence):
+        LanguageModelForecaster(str(head), backbone=load(str(model), layers=1))
+    _with_note(head, base_sha256="0")
+    with pytest.raises(ForecastError, match=sentence):
+        LanguageModelForecaster(str(head))
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_a_head_for_an_adapter_that_is_gone(head: Path, model: Path) -> None:
+    write_adapter(head, model)
+    adapted = load(str(model), adapter=head)
+    QuantileHead(16, Lessons.of(TRAIN).facts.shape[1]).save(head, forecast_training.noted_base(adapted))
+    LanguageModelForecaster(str(head))
+    (head / "adapter_model.safetensors").unlink()
+    with pytest.raises(ForecastError, match=r"holds no adapter_model\.safetensors"):
+        LanguageModelForecaster(str(head))
+
+
+def test_states_that_are_not_finite(backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reader, "read", lambda self, states: torch.full((1, 16), float("nan")))
+    with pytest.raises(BackboneError, match="hidden states that are not finite"):
+        train_forecast(backbone, TRAIN, VALIDATION, tmp_path, QUICK)
+
+
+def _fields(records: list[ForecastRecord]) -> np.ndarray:
+    return np.concatenate([record.state.fields for record in records])
+
+
+def _error(said: np.ndarray) -> float:
+    came = np.concatenate([record.came for record in VALIDATION])
+    return float(np.abs(said[..., 0, 1] - came[..., 0]).mean())

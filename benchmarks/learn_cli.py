@@ -91,7 +91,8 @@ def train(
     temperature_veh_s: Annotated[float, typer.Option(help="Softness of the targets.")] = 40.0,
     distil: Annotated[
         float, typer.Option(min=0, max=1, help="Part of the targets from the plain network on the same records.")
-    ] = 0.5,
+    ] = 0.7,
+    sharpen: Annotated[float, typer.Option(help="Power of the plain network's shares.")] = 4.0,
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     epochs: Annotated[float, typer.Option(help="At most; early stopping may end sooner.")] = 2.0,
     learning_rate: Annotated[float, typer.Option(help="The highest, after a warm-up.")] = 5e-4,
@@ -126,6 +127,7 @@ def train(
         horizon_s=horizon_s,
         temperature_veh_s=temperature_veh_s,
         distil=distil,
+        sharpen=sharpen,
         precision=precision,
         epochs=epochs,
         learning_rate=learning_rate,

@@ -304,8 +304,7 @@ def regret_veh_s(records: Iterable[Record], chosen: Iterable[int], horizon_s: fl
     return float(np.mean([costs[phase] - costs.min() for costs, phase in pairs]))
 
 
-_ROW = re.compile(r"([A-Z])( go\d.*)")
-_HEAD = re.compile(r"Green ([A-Z]) (.*)")
+_ROW = re.compile(r"((?:green\S+|red) go\d.* )([A-Z])")
 _REPORT = re.compile(r"Report (before|after) ([A-Z](?: [A-Z])*): (.*)")
 
 
@@ -321,8 +320,6 @@ def reordered(prompt: str, order: Sequence[int]) -> str:
     rest = [found for line in lines if (found := _REPORT.fullmatch(line))]
     assert len(rows) == len(order)
     assert len(rows) + len(rest) == len(lines)
-    if found := _HEAD.fullmatch(head):
-        head = f"Green {new[found[1]]} {found[2]}"
-    moved = [f"{new[rows[old][1]]}{rows[old][2]}" for old in order]
+    moved = [f"{rows[old][1]}{new[rows[old][2]]}" for old in order]
     reports = [f"Report {r[1]} {' '.join(sorted(new[letter] for letter in r[2].split()))}: {r[3]}" for r in rest]
     return "\n".join([head, *moved, *reports, cue])

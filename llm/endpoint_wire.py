@@ -18,11 +18,11 @@ from llm.endpoint_options import EndpointOptions
 from llm.prompt import phase_letters
 
 #: Raise with every change of the system message or of the request: recorded answers belong to one version.
-REQUEST_VERSION = 1
+REQUEST_VERSION = 2
 #: Tells a model that was not fine-tuned what the prompt's words mean.
 SYSTEM = """\
-You control the traffic signal of one junction. You get its state, one line for each phase that can be green.
-Green: the phase shown now. age: seconds of green so far. change: seconds that a change of phase costs.
+You control the traffic signal of one junction. You get its state, one line for each phase, its letter at the end.
+change: seconds that a change of phase costs. green: the phase shown now, with its seconds of green so far.
 go: movements with priority. give: movements that must give way. queue: halted vehicles. wait: longest wait in seconds.
 near, mid, far: vehicles 0-50, 50-100 and 100-200 m before the stop line. room: free tenths of the road behind.
 A ? stands where a detector is out. Reports tell of incidents before or after the phases named.
@@ -33,9 +33,9 @@ EXAMPLE = (
     (
         "user",
         """\
-Green A age9 change3
-A go1 queue0 wait0 near0 mid0 far0 room9
-B go1 queue4 wait20 near4 mid0 far0 room9
+change3
+green9 go1 queue0 wait0 near0 mid0 far0 room9 A
+red go1 queue4 wait20 near4 mid0 far0 room9 B
 Best phase:""",
     ),
     ("assistant", '{"phase": "B"}'),

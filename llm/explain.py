@@ -106,26 +106,25 @@ def facts(prompt: str) -> list[Fact]:
         PromptError: the text is no prompt of ours.
     """
     lines = prompt.split("\n")
-    if len(lines) < 2 or not lines[0].startswith("Green ") or lines[-1] != CUE:
-        raise PromptError(f"Only prompts from 'Green ...' to '{CUE}' can be explained, not '{lines[0][:40]}...'.")
-    shown = _shown(prompt)
-    green = "\n".join([lines[0].replace(f"Green {shown}", "Green none", 1), *lines[1:]])
-    found = [Fact("green", shown, shown, green)] if shown != "none" else []
+    if len(lines) < 2 or not lines[0].startswith("change") or lines[-1] != CUE:
+        raise PromptError(f"Only prompts from 'change...' to '{CUE}' can be explained, not '{lines[0][:40]}...'.")
+    found: list[Fact] = []
     for number, line in enumerate(lines[:-1]):
         before, after = lines[:number], lines[number + 1 :]
         if (report := _REPORT.match(line)) is not None:
             found.append(Fact("report", "", report[2], "\n".join(before + after)))
         else:
-            said = _said(line, shown if number == 0 else line[0])
-            found += [replace(fact, without="\n".join([*before, fact.without, *after])) for fact in said]
+            found += [replace(fact, without="\n".join([*before, fact.without, *after])) for fact in _said(line)]
     return found
 
 
-def _said(line: str, phase: str) -> list[Fact]:
+def _said(line: str) -> list[Fact]:
     """The facts of one line, each with the line without it; where several tell of a phase's traffic, also together."""
+    phase = line[-1]
     words = [match.groups() for word in line.split(" ") if (match := _FACT.fullmatch(word))]
-    said = [(kind, value) for kind, value in words if _says(kind, value)]
-    found = [Fact(kind, phase, value, _without(line, {kind})) for kind, value in said]
+    said = [(_kind(name), value) for name, value in words if _says(_kind(name), value)]
+    found = [Fact("green", phase, phase, f"red {line.partition(' ')[2]}")] if line.startswith("green") else []
+    found += [Fact(kind, phase, value, _without(line, {kind})) for kind, value in said]
     for group, kinds in GROUPS.items():
         members = {kind for kind, _ in said if kind in kinds}
         if len(members) > 1:
@@ -135,7 +134,14 @@ def _said(line: str, phase: str) -> list[Fact]:
 
 def _without(line: str, kinds: Collection[str]) -> str:
     words = [(word, _FACT.fullmatch(word)) for word in line.split(" ")]
-    return " ".join(f"{found[1]}{NOTHING[found[1]]}" if found and found[1] in kinds else word for word, found in words)
+    return " ".join(
+        f"{found[1]}{NOTHING[_kind(found[1])]}" if found and _kind(found[1]) in kinds else word for word, found in words
+    )
+
+
+def _kind(word: str) -> str:
+    """What the number after a word tells; that after ``green`` is the green's age."""
+    return "age" if word == "green" else word
 
 
 def _says(kind: str, value: str) -> bool:
@@ -144,7 +150,7 @@ def _says(kind: str, value: str) -> bool:
 
 def _shown(prompt: str) -> str:
     """The letter of the phase that is green, or ``none``."""
-    return prompt.split(" ", 2)[1]
+    return next((line[-1] for line in prompt.split("\n") if line.startswith("green")), "none")
 
 
 def _lead(scores: Floats, phase: int) -> float:

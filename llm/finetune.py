@@ -99,7 +99,7 @@ def _check(training: Training) -> None:
         raise TrainingError(f"There is no precision '{training.precision}'; choose one of {', '.join(PRECISIONS)}.")
     if not 0 <= training.distil <= 1:
         raise TrainingError(f"The option distil is {training.distil}; give a share from 0 to 1.")
-    for name in ("temperature_veh_s", "learning_rate", "epochs", "batch", "rank", "evals_per_epoch"):
+    for name in ("temperature_veh_s", "sharpen", "learning_rate", "epochs", "batch", "rank", "evals_per_epoch"):
         if not getattr(training, name) > 0:
             raise TrainingError(f"The option {name} is {getattr(training, name)}; give a number above 0.")
 
@@ -187,7 +187,7 @@ def _arguments(training: Training, steps_per_epoch: int, out: Path, device: str,
         num_train_epochs=training.epochs,
         learning_rate=training.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=max(1, round(0.05 * steps_per_epoch * training.epochs)),
+        warmup_steps=min(20, max(1, round(0.05 * steps_per_epoch * training.epochs))),
         per_device_train_batch_size=training.batch,
         per_device_eval_batch_size=64,
         eval_strategy="steps",

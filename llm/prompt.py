@@ -1,19 +1,20 @@
 """The state of one signal as compact text, one line per phase; the next token of it is a phase letter.
 
-    Green B age12 change5
-    A go2 give1 queue12 wait35 near5 mid3 far4 room9 next7
-    B go1 queue0 wait0 near1 mid0 far2 room8 next3
+    change5
+    red go2 give1 queue12 wait35 near5 mid3 far4 room9 next7 A
+    green12 go1 queue0 wait0 near1 mid0 far2 room8 next3 B
     Report before A: 07:12 crash on Aachener Strasse, one of two lanes blocked
     Best phase:
 
-``age`` counts the seconds of green so far; ``change`` is what a change of phase costs here, yellow and all-red (s).
-Facts of a phase: ``go`` movements that need not give way and ``give`` those that must (left out where there are none);
-over the lanes that have green in it: ``queue`` halted vehicles, ``wait`` the longest wait (s),
-``near``, ``mid`` and ``far`` vehicles 0-50, 50-100 and 100-200 m before the stop line, ``room`` free tenths of the
-fullest outgoing lane (of the movements that need not give way, if it has any), and with a forecast ``next``, the
-vehicles that will arrive within a minute. A number ends in ``?`` where some of its detectors are out, and is a bare
-``?`` where all are. Words stick to their numbers because a space would be one more token; small models' tokenizers take
-digits one by one, so numbers are whole and capped.
+``change`` is what a change of phase costs here, yellow and all-red (s). A phase's letter stands at the end of its line,
+where attention, which only looks back, has seen its facts: a model then need not carry the letter to them, and learns
+sooner. Facts of a phase: ``green`` with the seconds of green so far, or ``red``; ``go`` movements that need not give
+way and ``give`` those that must (left out where there are none); over the lanes that have green in it: ``queue`` halted
+vehicles, ``wait`` the longest wait (s), ``near``, ``mid`` and ``far`` vehicles 0-50, 50-100 and 100-200 m before the
+stop line, ``room`` free tenths of the fullest outgoing lane (of the movements that need not give way, if it has any),
+and with a forecast ``next``, the vehicles that will arrive within a minute. A number ends in ``?`` where some of its
+detectors are out, and is a bare ``?`` where all are. Words stick to their numbers because a space would be one more
+token; small models' tokenizers take digits one by one, so numbers are whole and capped.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from sim.observation import Observation, Report
 from sim.timings import NATIVE, Timings
 
 #: Raise with every change of what the prompt says, so that adapters and records know which prompt they were made for.
-PROMPT_VERSION = 2
+PROMPT_VERSION = 3
 #: The last line of every prompt; a phase letter with a leading space follows it.
 CUE = "Best phase:"
 #: Every character that a prompt can hold.
@@ -91,13 +92,13 @@ def signal_prompt(
     facts = _LaneFacts.read(signal, observation, forecast)
     room = _exit_room(signal, layout, observation)
     rows = [
-        f"{letter} {kind} {facts.of(lanes)} room{_fewest([room[i] for i in exits])}{facts.arrivals(lanes)}"
+        f"{kind} {facts.of(lanes)} room{_fewest([room[i] for i in exits])}{facts.arrivals(lanes)} {letter}"
         for letter, kind, lanes, exits in zip(letters, layout.kinds, layout.lanes, layout.exits, strict=True)
     ]
-    now = int(observation.phase[signal.index])
-    shown = letters[now] if 0 <= now < len(letters) else "none"
-    age = _number(float(observation.phase_age_s[signal.index]), MAX_SECONDS)
-    head = f"Green {shown} age{age} change{min(intergreen_s(signal, timings), MAX_COUNT)}"
+    now, age_s = int(observation.phase[signal.index]), float(observation.phase_age_s[signal.index])
+    shown = f"green{_number(age_s, MAX_SECONDS)}"
+    rows = [f"{shown if phase == now else 'red'} {row}" for phase, row in enumerate(rows)]
+    head = f"change{min(intergreen_s(signal, timings), MAX_COUNT)}"
     reports = [_report_line(network, signal, report) for report in reports_in_force(network, signal, observation)]
     return "\n".join([head, *rows, *reports, CUE])
 
@@ -110,15 +111,15 @@ def phase_arrivals(signal: Signal, next_veh: NDArray[np.float64]) -> list[str]:
 def with_arrivals(prompt: str, arrivals: Sequence[str]) -> str:
     """A prompt that was made without a forecast, with the numbers of ``phase_arrivals`` in its phases' lines."""
     head, *lines = prompt.split("\n")
-    rows = [f"{line} next{number}" for line, number in zip(lines, arrivals, strict=False)]
+    rows = [f"{line[:-1]}next{number} {line[-1]}" for line, number in zip(lines, arrivals, strict=False)]
     return "\n".join([head, *rows, *lines[len(rows) :]])
 
 
 def max_prompt_chars(network: Network) -> int:
     """The length that no prompt of this network exceeds, for ``gymnasium.spaces.Text``."""
     phases = max((len(signal.phases) for signal in network.controllable), default=0)
-    head = len(f"Green none age{MAX_SECONDS}? change{MAX_COUNT}\n")
-    row = len("A go99 give99 queue99? wait999? near99? mid99? far99? room9? next99?\n")
+    head = len(f"change{MAX_COUNT}\n")
+    row = len("green999? go99 give99 queue99? wait999? near99? mid99? far99? room9? next99? A\n")
     report = len("Report before : \n") + 2 * phases + MAX_REPORT_CHARS
     return head + phases * row + MAX_REPORTS * report + len(CUE)
 

@@ -25,7 +25,7 @@ MAX_BATCH_TOKENS = 1280
 #: Log-probability between the best two phases below which bf16's choice is read again in fp32. In bf16 it moved by 0.05
 #: at most, and of 480 decisions of the untuned model 14 changed, all but one of them closer than this.
 CLOSE_NATS = 0.03
-_PROBES = (f"Green A age5\n{CUE}", CUE)
+_PROBES = (f"change3\n{CUE}", CUE)
 
 
 def letter_ids(tokenizer: Any, phases: int) -> list[int]:

@@ -35,6 +35,8 @@ class Training:
         temperature_veh_s: cost that makes a phase's share smaller by a factor of e.
         distil: the part of each target that comes from the plain neural network on the same records, which has
             averaged the drivers' dice out; the rest is the soft target of the record's own costs.
+        sharpen: power of the plain network's shares in the target. Its shares are soft, because it was taught with
+            soft targets; the clearer they are, the sooner the language model begins to learn.
         precision: ``fp32``, ``bf16`` (autocast), or ``auto``: bf16 where the processor multiplies it faster.
         epochs: at most; early stopping may end sooner.
         learning_rate: highest, after a warm-up; it then falls as a cosine.
@@ -54,7 +56,8 @@ class Training:
     rank: int = 16
     horizon_s: float = 60.0
     temperature_veh_s: float = 40.0
-    distil: float = 0.5
+    distil: float = 0.7
+    sharpen: float = 4.0
     precision: str = "auto"
     epochs: float = 2.0
     learning_rate: float = 5e-4
@@ -70,23 +73,31 @@ class Training:
 class PhaseDataset(Dataset[dict[str, Any]]):
     """Records as token ids, soft targets and costs.
 
-    With ``reorder``, each epoch has the phases in another order and the forecast from another source or none, so that
-    one adapter reads them all. ``teacher`` gives the shares that are mixed into the targets.
+    With ``reorder``, each epoch has the phases in another order and, after the first, the forecast from another source
+    or none, so that one adapter reads them all. ``teacher`` gives the shares that are mixed into the targets; in the
+    first epoch they are the targets: a model begins to read the facts far sooner when the targets are clean.
     """
 
     def __init__(
         self, records: Sequence[Record], tokenizer: Any, training: Training, reorder: bool, teacher: Any = None
     ) -> None:
         self.records, self.tokenizer, self.training, self.reorder = list(records), tokenizer, training, reorder
-        self.targets = [self._target(record, teacher) for record in self.records]
+        self.teacher = teacher if training.distil else None
         self.epoch = 0
 
-    def _target(self, record: Record, teacher: Any) -> NDArray[np.float64]:
+    @property
+    def begins(self) -> bool:
+        """Whether this is the first epoch of a fresh adapter."""
+        return self.epoch == 0 and self.training.start is None
+
+    def _target(self, record: Record) -> NDArray[np.float64]:
         own = soft_targets(record.cost(self.training.horizon_s), self.training.temperature_veh_s)
-        if teacher is None or not self.training.distil:
+        if self.teacher is None:
             return own
-        shares: NDArray[np.float64] = np.exp(teacher.scores(np.array(record.facts)))
-        mixed: NDArray[np.float64] = (1 - self.training.distil) * own + self.training.distil * shares / shares.sum()
+        scores = self.training.sharpen * self.teacher.scores(np.array(record.facts))
+        shares = np.exp(scores - scores.max())
+        part = 1.0 if self.begins else self.training.distil
+        mixed: NDArray[np.float64] = (1 - part) * own + part * shares / shares.sum()
         return mixed
 
     def __len__(self) -> int:
@@ -94,10 +105,10 @@ class PhaseDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         record = self.records[index]
-        costs, targets, prompt = record.cost(self.training.horizon_s), self.targets[index], record.prompt
+        costs, targets, prompt = record.cost(self.training.horizon_s), self._target(record), record.prompt
         if self.reorder:
             rng = np.random.default_rng([self.training.seed, self.epoch, index])
-            source = FORECAST_SOURCES[rng.integers(len(FORECAST_SOURCES))]
+            source = "none" if self.begins else FORECAST_SOURCES[rng.integers(len(FORECAST_SOURCES))]
             prompt = with_arrivals(prompt, record.next_veh.get(source, ()))
             order = rng.permutation(record.phases).tolist()
             costs, targets, prompt = costs[order], targets[order], reordered(prompt, order)
@@ -132,8 +143,8 @@ class Collator:
 class LikeLengths(Sampler[int]):
     """An order in which each batch has prompts of like length, so that little padding is computed, batches shuffled.
 
-    Batches from long to short, as the Trainer's own grouping has them, made the loss swing: short prompts have few
-    phases.
+    The first epoch goes from short prompts to long ones, a curriculum (Bengio et al. 2009): few phases are compared
+    sooner than many. Batches from long to short, as the Trainer's own grouping has them, made the loss swing.
     """
 
     def __init__(self, data: PhaseDataset, batch: int) -> None:
@@ -147,6 +158,9 @@ class LikeLengths(Sampler[int]):
         """Every record once, in an order that the seed and the epoch give."""
         rng = np.random.default_rng([self.data.training.seed, self.data.epoch])
         order, some = rng.permutation(len(self.lengths)), 32 * self.batch
+        if self.data.begins:
+            yield from order[np.argsort(self.lengths[order], kind="stable")].tolist()
+            return
         pools = [order[start : start + some] for start in range(0, len(order), some)]
         sorted_order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
         batches = [sorted_order[start : start + self.batch] for start in range(0, len(order), self.batch)]

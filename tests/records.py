@@ -12,7 +12,8 @@ def make_record(number: int = 0, phases: int = 3) -> Record:
     """A record whose queue numbers tell the costs."""
     queues = np.random.default_rng(number).permutation(phases) * 4
     cost = (queues.max() - queues).astype(float)
-    rows = [f"{chr(65 + i)} go1 queue{q} wait0 near0 mid0 far0 room9" for i, q in enumerate(queues)]
+    state = ["green5", *["red"] * (phases - 1)]
+    rows = [f"{state[i]} go1 queue{q} wait0 near0 mid0 far0 room9 {chr(65 + i)}" for i, q in enumerate(queues)]
     facts = np.zeros((phases, len(FACTS)))
     facts[:, FACTS.index("queue_veh")] = queues
     costs = np.outer(cost, [1.0, 2.0, 3.0]) + 100
@@ -24,7 +25,7 @@ def make_record(number: int = 0, phases: int = 3) -> Record:
         signal="J",
         timings="native",
         change_s=3,
-        prompt="\n".join(["Green A age5 change3", *rows, "Best phase:"]),
+        prompt="\n".join(["change3", *rows, "Best phase:"]),
         phases=phases,
         current=0,
         age_s=5.0,

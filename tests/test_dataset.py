@@ -87,7 +87,7 @@ def test_held_out_wordings_are_refused(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", sentences("train"))
 def test_training_wordings_are_let_in(text: str) -> None:
-    dataset.check_wording(f"Green A age5\nReport before A: {text}\nBest phase:")
+    dataset.check_wording(f"change3\nReport before A: {text}\nBest phase:")
 
 
 # --- files
@@ -197,14 +197,14 @@ def test_regret() -> None:
 @given(st.permutations([0, 1, 2]))
 def test_reordered_prompt_is_that_of_reordered_phases(order: list[int]) -> None:
     prompt = (
-        "Green B age12 change3\nA go1 give1 queue6\nB go1 queue2\nC go1 queue0\n"
+        "change3\nred go1 give1 queue6 A\ngreen12 go1 queue2 B\nred go1 queue0 C\n"
         "Report before A C: A lorry: both lanes blocked\nReport after B: B\nBest phase:"
     )
     lines = reordered(prompt, order).split("\n")
     new = {old: "ABC"[place] for place, old in enumerate(order)}
-    assert lines[0] == f"Green {new[1]} age12 change3"
-    tails = ["go1 give1 queue6", "go1 queue2", "go1 queue0"]
-    assert lines[1:4] == [f"{letter} {tails[old]}" for letter, old in zip("ABC", order, strict=True)]
+    assert lines[0] == "change3"
+    said = ["red go1 give1 queue6", "green12 go1 queue2", "red go1 queue0"]
+    assert lines[1:4] == [f"{said[old]} {letter}" for letter, old in zip("ABC", order, strict=True)]
     assert lines[4] == f"Report before {' '.join(sorted([new[0], new[2]]))}: A lorry: both lanes blocked"
     assert lines[5] == f"Report after {new[1]}: B"
     assert lines[6] == "Best phase:"
@@ -213,8 +213,8 @@ def test_reordered_prompt_is_that_of_reordered_phases(order: list[int]) -> None:
 
 
 def test_no_phase_green_stays_none() -> None:
-    prompt = "Green none age0 change3\nA go1 queue1\nB go1 queue2\nBest phase:"
-    assert reordered(prompt, [1, 0]).startswith("Green none age0 change3\nA go1 queue2\nB go1 queue1")
+    prompt = "change3\nred go1 queue1 A\nred go1 queue2 B\nBest phase:"
+    assert reordered(prompt, [1, 0]) == "change3\nred go1 queue2 A\nred go1 queue1 B\nBest phase:"
 
 
 def test_facts_say_what_the_prompt_says() -> None:

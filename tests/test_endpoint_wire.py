@@ -29,7 +29,7 @@ from llm.endpoint_wire import (
 )
 
 OPTIONS = EndpointOptions(url="http://localhost/v1", model="tiny")
-ASKED = Question("Green A age5 change3\nA go1 queue0\nB go1 queue4\nBest phase:", 2)
+ASKED = Question("change3\ngreen5 go1 queue0 A\nred go1 queue4 B\nBest phase:", 2)
 
 
 # --- the phase in an answer

@@ -104,11 +104,12 @@ def test_batches_of_like_lengths_in_no_order(llama: Path) -> None:
     many = [make_record(i, 2 + i % 5) for i in range(333)]
     data = PhaseDataset(many, load(str(llama)).tokenizer, tiny(llama), reorder=True)
     orders = []
-    for epoch in (0, 1, 0):
+    for epoch in (1, 2, 1, 0):
         data.epoch = epoch
         orders.append(list(LikeLengths(data, 16)))
     assert sorted(orders[0]) == list(range(333))
     assert orders[0] == orders[2] != orders[1]
+    assert np.all(np.diff([len(many[i].prompt) for i in orders[3]]) >= 0)  # the first epoch: from short to long
     lengths = [[len(many[i].prompt) for i in orders[0][start : start + 16]] for start in range(0, 320, 16)]
     assert np.mean([np.ptp(batch) for batch in lengths]) < 0.3 * np.ptp([len(record.prompt) for record in many])
     means = np.array([np.mean(batch) for batch in lengths])
@@ -169,7 +170,7 @@ def test_killed_training_goes_on(llama: Path, records: Path, tmp_path: Path) -> 
     script = (
         "import sys; from pathlib import Path; from llm.finetune import train; from llm.trainer import Training\n"
         "t = Training(model=sys.argv[1], layers=2, rank=4, batch=4, epochs=3, evals_per_epoch=6, patience=99)\n"
-        "m = train(t, Path(sys.argv[2]), Path(sys.argv[3]), quiet=True)\n"
+        "m = train(t, [Path(sys.argv[2])], Path(sys.argv[3]), quiet=True)\n"
         "print('steps', max(row['step'] for row in m['history']))"
     )
     command = [sys.executable, "-c", script, str(llama), str(records), str(tmp_path / "run")]

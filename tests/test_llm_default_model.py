@@ -194,6 +194,6 @@ def test_the_real_one() -> None:
         assert tokenizer.decode(backbone.model(input_ids=ids).logits[0, -1].argmax()) == " Paris"
     scorer = PhaseScorer(backbone)
     assert scorer.rows_suffice
-    prompts = [f"Green A age{n}\nA queue{n} wait{n}\nB queue3 wait9\n{CUE}" for n in (5, 50, 500)]
+    prompts = [f"change3\ngreen{n} queue{n} wait{n} A\nred queue3 wait9 B\n{CUE}" for n in (5, 50, 500)]
     for together, prompt in zip(scorer.score(prompts, [2, 2, 2]), prompts, strict=True):
         np.testing.assert_allclose(together, scorer.score([prompt], [2])[0], atol=1e-4)

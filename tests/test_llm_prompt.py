@@ -37,10 +37,10 @@ from sim.timings import CLEARANCE, NATIVE, Timings
 
 NAN = math.nan
 NUMBER = r"(\d+\??|\?)"
-HEAD = re.compile(rf"Green ([A-Z]|none) age{NUMBER} change(\d+)")
+HEAD = re.compile(r"change(\d+)")
 ROW = re.compile(
-    rf"([A-Z]) go(\d+)(?: give([1-9]\d*))? queue{NUMBER} wait{NUMBER} near{NUMBER} mid{NUMBER} far{NUMBER}"
-    rf" room{NUMBER}(?: next{NUMBER})?"
+    rf"(?:red|green{NUMBER}) go(\d+)(?: give([1-9]\d*))? queue{NUMBER} wait{NUMBER} near{NUMBER} mid{NUMBER}"
+    rf" far{NUMBER} room{NUMBER}(?: next{NUMBER})? ([A-Z])"
 )
 
 
@@ -51,13 +51,15 @@ def parse_prompt(text: str) -> dict[str, Any]:
     head = HEAD.fullmatch(lines.pop(0))
     assert head
     rows: dict[str, dict[str, str]] = {}
-    names = ("go", "give", "queue", "wait", "near", "mid", "far", "room", "next")
+    names = ("age", "go", "give", "queue", "wait", "near", "mid", "far", "room", "next")
     while lines and (row := ROW.fullmatch(lines[0])):
-        letter, *values = row.groups()
+        *values, letter = row.groups()
         rows[letter] = dict(zip(names, values, strict=True))
         lines.pop(0)
     assert all(re.fullmatch(r"Report (before|after) [A-Z]( [A-Z])*: [ -~]*", line) for line in lines)
-    return {"green": head[1], "age": head[2], "change": int(head[3]), "rows": rows, "reports": lines}
+    green = [letter for letter, row_ in rows.items() if row_["age"] is not None]
+    assert len(green) <= 1
+    return {"green": green[0] if green else "none", "change": int(head[1]), "rows": rows, "reports": lines}
 
 
 def number_fits(shown: str, values: np.ndarray, cap: int, longest: bool = False) -> None:
@@ -97,7 +99,8 @@ def test_any_observation_gives_a_prompt_with_its_facts(observation: Observation,
         facts = parse_prompt(text)
         phase = int(observation.phase[signal.index])
         assert facts["green"] == ("ABCD"[phase] if 0 <= phase < len(signal.phases) else "none")
-        number_fits(facts["age"], observation.phase_age_s[[signal.index]], MAX_SECONDS)
+        if facts["green"] != "none":
+            number_fits(facts["rows"][facts["green"]]["age"], observation.phase_age_s[[signal.index]], MAX_SECONDS)
         assert list(facts["rows"]) == list("ABCD"[: len(signal.phases)])
         for phase_, row in zip(signal.phases, facts["rows"].values(), strict=True):
             lanes = list(phase_.lanes)
@@ -133,10 +136,10 @@ def test_a_prompt_by_hand() -> None:
         phase_age_s=[12],
     )
     assert signal_prompt(network, network.signals[0], observation) == (
-        "Green B age12 change3\n"
-        "A go1 give1 queue6 wait61 near7 mid2 far1 room9\n"  # its left turn gives way, so the full exit is not its own
-        "B go1 queue2 wait61 near2 mid0 far1 room3\n"
-        "C go1 queue0 wait0 near0 mid1 far3 room3\n"
+        "change3\n"
+        "red go1 give1 queue6 wait61 near7 mid2 far1 room9 A\n"  # its left gives way, so the full exit is not its own
+        "green12 go1 queue2 wait61 near2 mid0 far1 room3 B\n"
+        "red go1 queue0 wait0 near0 mid1 far3 room3 C\n"
         "Best phase:"
     )
 

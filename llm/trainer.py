@@ -18,6 +18,8 @@ from llm.prompt import with_arrivals
 METHODS = ("lora", "adalora", "ia3", "prefix", "full")
 #: Where the forecast in a training prompt comes from; "none" leaves it out.
 FORECAST_SOURCES = ("none", "persistence", "reference")
+#: Weight of the answers at the ends of the phases' lines beside that at the prompt's end.
+ON_THE_WAY = 1.0
 _FAR = -1e9
 
 
@@ -112,7 +114,16 @@ class PhaseDataset(Dataset[dict[str, Any]]):
             prompt = with_arrivals(prompt, record.next_veh.get(source, ()))
             order = rng.permutation(record.phases).tolist()
             costs, targets, prompt = costs[order], targets[order], reordered(prompt, order)
-        return {"input_ids": self.tokenizer(prompt)["input_ids"], "costs": costs, "targets": targets}
+        ids, row_ends = _with_row_ends(self.tokenizer, prompt, record.phases)
+        return {"input_ids": ids, "row_ends": row_ends, "costs": costs, "targets": targets}
+
+
+def _with_row_ends(tokenizer: Any, prompt: str, phases: int) -> tuple[list[int], list[int]]:
+    """Token ids, and the place of the last token of each phase's line."""
+    found = tokenizer(prompt, return_offsets_mapping=True)
+    place_of = {end: place for place, (_, end) in enumerate(found["offset_mapping"])}
+    line_ends = np.cumsum([len(line) + 1 for line in prompt.split("\n")[: phases + 1]]) - 1
+    return found["input_ids"], [place_of[int(end)] for end in line_ends[1:]]
 
 
 class Collator:
@@ -122,19 +133,30 @@ class Collator:
         self.pad, self.width = pad, width
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Token ids (batch, tokens), last places (batch,), soft targets and costs (batch, width), NaN where none."""
+        """Token ids (batch, tokens), last places (batch,), ends of lines (batch, width), targets, and costs as labels.
+
+        Targets (batch, 1 + width, width) are the shares of the phases: of all at the prompt's end, and at the end of
+        each phase's line those of the phases up to there (all 0 where there is no such line). Costs (batch, width) are
+        NaN where there is no such phase.
+        """
         longest = max(len(item["input_ids"]) for item in items)
         ids = [item["input_ids"] + [self.pad] * (longest - len(item["input_ids"])) for item in items]
-        targets, costs = np.zeros((2, len(items), self.width), dtype=np.float32)
-        costs[:] = np.nan
+        targets = np.zeros((len(items), 1 + self.width, self.width), dtype=np.float32)
+        row_ends = np.zeros((len(items), self.width), dtype=np.int64)
+        costs = np.full((len(items), self.width), np.nan, dtype=np.float32)
         for row, item in enumerate(items):
             phases = len(item["costs"])
-            targets[row, :phases] = item["targets"]
+            targets[row, 0, :phases] = item["targets"]
+            for seen in range(2, phases + 1):
+                shares = item["targets"][:seen] + 1e-9
+                targets[row, seen, :seen] = shares / shares.sum()
+            row_ends[row, :phases] = item["row_ends"]
             costs[row, :phases] = item["costs"] - item["costs"].min()
         ends = [len(item["input_ids"]) - 1 for item in items]
         return {
             "input_ids": torch.tensor(ids),
             "ends": torch.tensor(ends),
+            "row_ends": torch.from_numpy(row_ends),
             "targets": torch.from_numpy(targets),
             "labels": torch.from_numpy(costs),
         }
@@ -143,8 +165,8 @@ class Collator:
 class LikeLengths(Sampler[int]):
     """An order in which each batch has prompts of like length, so that little padding is computed, batches shuffled.
 
-    The first epoch goes from short prompts to long ones, a curriculum (Bengio et al. 2009): few phases are compared
-    sooner than many. Batches from long to short, as the Trainer's own grouping has them, made the loss swing.
+    In the first epoch, the shorter half of the prompts comes before the longer one. Batches sorted from long to short,
+    as the Trainer's own grouping has them, or from short to long made the loss swing.
     """
 
     def __init__(self, data: PhaseDataset, batch: int) -> None:
@@ -159,28 +181,46 @@ class LikeLengths(Sampler[int]):
         rng = np.random.default_rng([self.data.training.seed, self.data.epoch])
         order, some = rng.permutation(len(self.lengths)), 32 * self.batch
         if self.data.begins:
-            yield from order[np.argsort(self.lengths[order], kind="stable")].tolist()
-            return
+            order = order[np.argsort(self.lengths[order] > np.median(self.lengths), kind="stable")]
         pools = [order[start : start + some] for start in range(0, len(order), some)]
         sorted_order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
         batches = [sorted_order[start : start + self.batch] for start in range(0, len(order), self.batch)]
         *whole, last = batches  # the last may be short, so it stays last
-        for place in (*rng.permutation(len(whole)), -1):
+        places = rng.permutation(len(whole))
+        if self.data.begins:
+            places = places[np.argsort(places > len(whole) // 2, kind="stable")]
+        for place in (*places, -1):
             yield from (last if place == -1 else whole[place]).tolist()
 
 
 class PhaseTrainer(Trainer):  # type: ignore[misc]
-    """The Trainer with the loss over the phase letters."""
+    """The Trainer with the loss over the phase letters.
+
+    While it trains, the model also answers at the end of each phase's line: the best of the phases up to there. That is
+    free, since these tokens are computed anyway, and gives several clean comparisons, beginning with two phases, for
+    each prompt instead of one (deep supervision over the sequence; llm/EXPERIMENTS.md has the figures).
+    """
 
     def __init__(self, *arguments: Any, letters: list[int], rows_suffice: bool, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.letters, self.rows_suffice = letters, rows_suffice
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
-        """Cross-entropy of the letters' shares against the soft targets."""
-        logits = self.letter_logits(model, inputs)
-        loss = -(inputs["targets"] * torch.log_softmax(logits, -1)).sum(-1).mean()
-        return (loss, logits) if return_outputs else loss
+        """Cross-entropy of the letters' shares against the soft targets; on the way, too, while training."""
+        targets, exists = inputs["targets"], ~inputs["labels"].isnan()
+        if not (self.rows_suffice and model.training):
+            logits = self.letter_logits(model, inputs)
+            loss = _cross_entropy(targets[:, 0], logits).mean()
+            return (loss, logits) if return_outputs else loss
+        places = torch.cat([inputs["ends"][:, None], inputs["row_ends"]], 1)
+        logits = self._letters_at(model, inputs["input_ids"], places)  # (batch, 1 + width, letters)
+        seen = torch.ones(logits.shape[1:], dtype=torch.bool, device=logits.device).tril(-1)
+        seen[0] = True
+        logits = logits.masked_fill(~(seen[None] & exists[:, None]), _FAR)
+        losses = _cross_entropy(targets, logits)
+        on_the_way = losses[:, 1:].sum(1) / (exists.sum(1) - 1).clamp(min=1)
+        loss = (losses[:, 0] + ON_THE_WAY * on_the_way).mean()
+        return (loss, logits[:, 0]) if return_outputs else loss
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
         """Loss, letters' logits and costs of a batch."""
@@ -197,18 +237,27 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         ids, ends = inputs["input_ids"], inputs["ends"]
         rows = torch.arange(len(ends), device=ends.device)
         if self.rows_suffice:
-            network = model.get_base_model() if hasattr(model, "get_base_model") else model
-            hidden = network.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state[rows, ends]
-            head = network.get_output_embeddings()
-            bias = None if head.bias is None else head.bias[self.letters].float()
-            with torch.autocast(hidden.device.type, enabled=False):  # the letters' logits lie close together
-                logits = torch.nn.functional.linear(hidden.float(), head.weight[self.letters].float(), bias)
+            logits = self._letters_at(model, ids, ends[:, None])[:, 0]
         else:
             mask = (torch.arange(ids.shape[1], device=ids.device)[None] <= ends[:, None]).long()
             whole = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
             logits = whole[rows, ends + whole.shape[1] - ids.shape[1]][:, self.letters]
         masked: torch.Tensor = logits.masked_fill(inputs["labels"].isnan(), _FAR)
         return masked
+
+    def _letters_at(self, model: Any, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """(batch, places, letters) logits at some places of each prompt."""
+        network = model.get_base_model() if hasattr(model, "get_base_model") else model
+        hidden = network.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+        hidden = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
+        head = network.get_output_embeddings()
+        bias = None if head.bias is None else head.bias[self.letters].float()
+        with torch.autocast(hidden.device.type, enabled=False):  # the letters' logits lie close together
+            return torch.nn.functional.linear(hidden.float(), head.weight[self.letters].float(), bias)
+
+
+def _cross_entropy(targets: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    return -(targets * torch.log_softmax(logits, -1)).sum(-1)
 
 
 class EpochCallback(TrainerCallback):  # type: ignore[misc]

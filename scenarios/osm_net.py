@@ -14,6 +14,9 @@ from scenarios.spec import ScenarioError
 from scenarios.tools import run_tool, strip_comments, sumo_home
 
 _JUNCTION = re.compile(r'<junction id="(\d+)" type="[^"]*" x="([-\d.]+)" y="([-\d.]+)"')
+#: Sum of the speed limits of the lanes that lead into a junction, above which a signal is guessed: four approaches
+#: of one lane at 50 km/h.
+_GUESS_MPS = 55.0
 _OPTIONS = [
     # roads: geometry points are no junctions; slip roads get acceleration lanes; turn lanes as the map says
     *("--geometry.remove", "--ramps.guess", "--osm.turn-lanes", "--output.street-names", "--roundabouts.guess"),
@@ -53,7 +56,7 @@ def build(roads_file: Path, net: Path, wish: NetWish) -> int:
     if wish.left_hand:
         arguments.append("--lefthand")
     if wish.guess_signals:
-        arguments += ["--tls.guess", "--tls.guess.joining"]
+        arguments += ["--tls.guess", "--tls.guess.joining", "--tls.guess.threshold", _GUESS_MPS]
     if wish.box:
         arguments += ["--keep-edges.in-geo-boundary", ",".join(map(str, wish.box))]
     run_tool("netconvert", arguments, "Building the network of the map")

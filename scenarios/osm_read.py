@@ -84,28 +84,31 @@ def read(source: Source, box: Box | None, roads_file: Path) -> Extract:
 
 
 class _Reader:
-    """Two passes: everything with its location; then the chosen roads with all that they refer to."""
+    """Two passes: everything with its location; then the chosen roads and what bans turns between them.
+
+    pyosmium's own writer of referenced objects is not used: its memory grows with the highest id, to more than 1 GB.
+    """
 
     def __init__(self, source: Source, box: Box | None, roads_file: Path) -> None:
         self.source, self.box, self.roads_file = source, box, roads_file
         self.found = Extract()
         self.sides = Sides()
         self.chosen: set[int] = set()
+        self.node_tags: dict[int, dict[str, str]] = {}  # of signals, crossings, stops
 
     def read(self) -> Extract:
         import osmium
 
-        signals: set[int] = set()
         tagged = osmium.filter.EmptyTagFilter()
         for thing in osmium.FileProcessor(self.source.open()).with_locations().with_filter(tagged):
             if isinstance(thing, osmium.osm.Node):
-                if _is_signal(thing.tags):
-                    signals.add(thing.id)
+                if "highway" in thing.tags or "crossing" in thing.tags:
+                    self.node_tags[thing.id] = dict(thing.tags)
                 self._note_place(thing.tags, thing.location)
             elif isinstance(thing, osmium.osm.Way):
                 self._way(thing)
         self.found.roads = len(self.chosen)
-        self.found.signals = len(signals & self.found.ends.keys())
+        self.found.signals = sum(_is_signal(self.node_tags.get(node, {})) for node in self.found.ends)
         self.found.right_votes, self.found.left_votes = self.sides.votes()
         if self.chosen:
             self._write()
@@ -138,18 +141,18 @@ class _Reader:
     def _write(self) -> None:
         import osmium
 
-        kinds = osmium.filter.TagFilter(*(("highway", kind) for kind in ROADS))
-        bans = osmium.filter.TagFilter(("type", "restriction"))
-        target = osmium.io.File(str(self.roads_file), "osm")
-        source = self.source.open()
-        with osmium.BackReferenceWriter(target, source, overwrite=True, remove_tags=False) as writer:
-            for way in osmium.FileProcessor(source, osmium.osm.WAY).with_filter(kinds):
-                if way.id in self.chosen:
-                    writer.add(way)
-            for relation in osmium.FileProcessor(source, osmium.osm.RELATION).with_filter(bans):
-                assert isinstance(relation, osmium.osm.Relation)
-                if any(member.type == "w" and member.ref in self.chosen for member in relation.members):
-                    writer.add(relation)
+        ways = osmium.filter.TagFilter(*(("highway", kind) for kind in ROADS), ("type", "restriction"))
+        entities = osmium.osm.WAY | osmium.osm.RELATION
+        with osmium.SimpleWriter(osmium.io.File(str(self.roads_file), "osm"), overwrite=True) as writer:
+            for ref, place in sorted(self.found.ends.items()):
+                tags = self.node_tags.get(ref, {})
+                writer.add_node(osmium.osm.mutable.Node(id=ref, version=1, location=place, tags=tags))
+            for thing in osmium.FileProcessor(self.source.open(), entities).with_filter(ways):
+                if thing.id in self.chosen if isinstance(thing, osmium.osm.Way) else self._bans(thing):
+                    writer.add(thing)
+
+    def _bans(self, relation: Any) -> bool:
+        return any(member.type == "w" and member.ref in self.chosen for member in relation.members)
 
 
 def _is_signal(tags: Any) -> bool:

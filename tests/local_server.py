@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import ssl
+import string
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,9 +26,9 @@ class Asked:
 
     @property
     def letters(self) -> str:
-        """The phases that the prompt shows."""
+        """The phases that the prompt shows, one for each line that counts movements."""
         prompt = self.body["prompt"] if "prompt" in self.body else self.body["messages"][-1]["content"]
-        return "".join(line[0] for line in prompt.split("\n")[1:] if line[1:4] == " go")
+        return string.ascii_uppercase[: len(re.findall(r"(?m)^.*\b(?:go|give)\d.*$", prompt))]
 
 
 @dataclass(frozen=True)

@@ -96,13 +96,14 @@ def test_nothing_is_simulated_without_a_server() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # three commands, which a busy machine slows down
 def test_from_the_command_line(server: LocalServer, tmp_path: Path) -> None:
     """Workers share a record and a budget, a second start repeats nothing, and the key is in no file and no line."""
     key = f"bad key {KEY}"
     server.behave = after_probe(lambda asked: error(500, key) if asked.number % 5 == 3 else last_phase(asked))
     spec = f"endpoint:url={server.url},model=tiny,retries=0,record=answers.jsonl,ledger=spent.json,budget_requests=40"
     arguments = ("run", "--scenario", "cologne1", "--minutes", "1", "--controller", spec, "--seeds", "2")
-    arguments += ("--workers", "2", "--out", "results")
+    arguments += ("--workers", "2", "--out", "results", "--no-figures")
     done = greenloop(*arguments, folder=tmp_path, OPENAI_API_KEY=KEY)
     assert done.returncode == 0, done.stderr
     assert {asked.headers["authorization"] for asked in server.asked} == {f"Bearer {KEY}"}
@@ -120,7 +121,7 @@ def test_from_the_command_line(server: LocalServer, tmp_path: Path) -> None:
     assert list((tmp_path / "results").glob("*.failed.json"))
     texts = [text for run in (done, again, refused) for text in (run.stdout, run.stderr)]
     texts += [path.read_bytes().decode("utf-8", "replace") for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(texts) > 15
+    assert len(texts) > 10
     assert not [text for text in texts if "MARKER" in text]
 
 
@@ -141,7 +142,7 @@ def transformers_serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     settings = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     with log.open("w") as stream, subprocess.Popen(command, env=settings, stdout=stream, stderr=stream) as process:
         try:
-            if not wait_until(lambda: process.poll() is not None or _is_up(port), 120.0) or process.poll() is not None:
+            if not wait_until(lambda: process.poll() is not None or _is_up(port), 240.0) or process.poll() is not None:
                 pytest.fail(f"transformers serve did not start: {log.read_text()[-2000:]}")
             yield f"http://127.0.0.1:{port}/v1"
         finally:

@@ -23,6 +23,7 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
 FIXED = {"fixed_time": "#7F7F7F", "greedy": "#0072B2", "max_pressure": "#009E73", "lookahead": "#000000"}
 MODEL_COLOUR = "#D55E00"
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)))
+PATTERNS = ("-", (0, (6, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (6, 1.5, 1.5, 1.5, 1.5, 1.5)))
 INK, QUIET, INCIDENT = "#222222", "#6B6B6B", "#F2D5A7"
 #: Lights, from Okabe and Ito's palette: in grey print red is dark, green middle and yellow pale.
 RED, YELLOW, GREEN, BAND = "#B2182B", "#F0C03C", "#3BA98A", "#D8EFE6"
@@ -85,6 +86,11 @@ def colours(names: Sequence[str]) -> dict[str, tuple[str, Any]]:
             found[name] = free[others % len(free)], DASHES[others // len(free) % len(DASHES)]
             others += 1
     return found
+
+
+def patterns(names: Sequence[str]) -> dict[str, Any]:
+    """A dash for each name in turn, for lines that a legend must tell apart in grey print."""
+    return {name: PATTERNS[row % len(PATTERNS)] for row, name in enumerate(names)}
 
 
 def label(name: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.results import (
     ControllerRecord,
+    Distribution,
     GitRecord,
     NetworkShape,
     RoadSeries,
@@ -45,6 +46,9 @@ def make_result(controller: str = "greedy", seed: int = 1, delay_s: float = 20.0
         "metrics": metrics,
         "series": make_series(delay_s, seed),
         "roads": make_roads(delay_s, seed),
+        "distribution": Distribution(
+            delay_s=tuple(delay_s * k / 50 for k in range(101)), waiting_s=tuple(delay_s * k / 80 for k in range(101))
+        ),
         "wall": {"wall_setup_s": 1.0, "wall_decisions_s": 0.1, "wall_simulation_s": 2.0, "real_time_factor": 1200.0},
     }
     return RunResult(**(base | changes))

@@ -13,7 +13,7 @@ from benchmarks.figures.choice import Choice, FigureError
 from benchmarks.figures.few import few
 from benchmarks.groups import Floats, Group
 from benchmarks.results import RunResult
-from benchmarks.style import QUIET, WIDTH_IN, colours, label, note
+from benchmarks.style import QUIET, WIDTH_IN, colours, label, note, patterns
 
 #: The smallest share that quantiles at whole percents can show, %.
 LEAST_PERCENT = 1.0
@@ -33,6 +33,7 @@ def waits(group: Group, choice: Choice | None = None) -> Figure:
         )
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH_IN, 2.9), sharey=True, layout="constrained")
     looks, names = colours(group.controllers), few(group)
+    dashes = patterns(names)
     texts = {
         "waiting_s": "Time standing (s), of every vehicle that got in",
         "delay_s": "Delay (s), of every scheduled vehicle",
@@ -40,7 +41,7 @@ def waits(group: Group, choice: Choice | None = None) -> Figure:
     for axes, (key, text) in zip(panels, texts.items(), strict=True):
         for name in names:
             seconds, percent = exceeded(group.of(name), key)
-            axes.plot(seconds, percent, color=looks[name][0], ls=looks[name][1], label=label(name))
+            axes.plot(seconds, percent, color=looks[name][0], ls=dashes[name], label=label(name))
         _percent_axis(axes)
         axes.set_xlabel(text)
     panels[0].set_ylabel("Vehicles above (%)")
@@ -94,9 +95,10 @@ def profile(group: Group, choice: Choice | None = None) -> Figure:
         reason = f" ({found.problems[0].rstrip('.')})" if found.problems else ""
         raise FigureError(f"These results give no performance profile{reason}.")
     figure, axes = plt.subplots(figsize=(WIDTH_IN * 0.75, 3.2), layout="constrained")
-    looks = colours([row.controller for row in found.overall])
+    names = [row.controller for row in found.overall]
+    looks, dashes = colours(names), patterns(names)
     for line in found.profiles:
-        colour, dash = looks[line.controller]
+        colour, dash = looks[line.controller][0], dashes[line.controller]
         percent = 100 * np.array(line.share)
         axes.step(line.tau, percent, where="post", color=colour, ls=dash, label=label(line.controller))
         if line.low is not None and line.high is not None:

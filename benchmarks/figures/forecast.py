@@ -5,7 +5,7 @@ The table is a CSV file with a row for each forecast and these columns, in any o
     time_s        when the forecast was made, SUMO's clock, s
     horizon_min   how far ahead it looks, min; it is about the time ``time_s + 60 * horizon_min``
     q10, q50, q90 quantiles of the forecast, in the unit of ``came``, q10 <= q50 <= q90
-    came          what was measured then; empty where it is not known
+    came          what the forecast should have said; empty where it is not known
     place         optional: which approach or road; one figure shows one place
     unit          optional: of the values, for the axis, such as "veh/h"
 """
@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.figures.choice import Choice, FigureError, hint
 from benchmarks.groups import Group
-from benchmarks.style import INK, MODEL_COLOUR, QUIET, WIDTH_IN, clock_axis, note, short
+from benchmarks.style import DASHES, INK, MODEL_COLOUR, QUIET, WIDTH_IN, clock_axis, note, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,9 +54,10 @@ def forecast(group: Group | None = None, choice: Choice | None = None) -> Figure
         panels[0, 0].set_title("Fans that leave every " + f"{horizons[-1]:g} min")
     _track(panels[-1, 0], rows[rows["horizon_min"] == horizons[-1]], horizons[-1])
     unit = str(rows["unit"].iloc[0]) if "unit" in rows else "value"
-    about_s = rows["time_s"] + 60 * rows["horizon_min"]
+    known = rows if rows["came"].isna().all() else rows.dropna(subset=["came"])
+    end_s = float((known["time_s"] + 60 * known["horizon_min"]).max())
     for axes in panels[:, 0]:
-        clock_axis(axes, float(rows["time_s"].min()), float(about_s.max()))
+        clock_axis(axes, float(rows["time_s"].min()), end_s)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         axes.set_ylabel(f"{short(place, 18) + ' ' if place else ''}({unit})")
     panels[-1, 0].set_xlabel("Time of day (h:min)")
@@ -92,6 +93,13 @@ def read(path: Path) -> pd.DataFrame:
     if crossed.any():
         line = int(np.flatnonzero(crossed)[0]) + 2
         raise FigureError(f"The table {path} has crossing quantiles on line {line}; q10 <= q50 <= q90 must hold.")
+    keys = [name for name in ("place", "time_s", "horizon_min") if name in rows]
+    if (again := rows.duplicated(keys)).any():
+        row = rows[again].iloc[0]
+        raise FigureError(
+            f"The table {path} has two forecasts made at {row['time_s']:g} s for {row['horizon_min']:g} min ahead; "
+            "tell runs and roads apart in a column 'place'."
+        )
     return rows.sort_values(["time_s", "horizon_min"], kind="stable", ignore_index=True)
 
 
@@ -107,44 +115,39 @@ def _of_place(rows: pd.DataFrame, asked: str | None) -> tuple[pd.DataFrame, str]
 
 
 def _fans(axes: Axes, rows: pd.DataFrame, longest_min: float) -> None:
-    """One fan for each origin that is the longest horizon after the one before, beginning in what came then."""
-    came = _came(axes, rows)
+    """One fan for each origin that is the longest horizon after the one before, and what came of each forecast."""
     next_s = -np.inf
     for origin_s in rows["time_s"].unique().tolist():
         if origin_s < next_s:
             continue
         next_s = origin_s + 60 * longest_min
         fan = rows[rows["time_s"] == origin_s]
-        times_s = origin_s + 60 * fan["horizon_min"].to_numpy()
-        bands = [fan[name].to_numpy() for name in ("q10", "q50", "q90")]
-        if origin_s in came:
-            times_s = np.insert(times_s, 0, origin_s)
-            bands = [np.insert(band, 0, came[origin_s]) for band in bands]
-        axes.fill_between(times_s, bands[0], bands[2], color=MODEL_COLOUR, alpha=0.22, lw=0)
-        axes.plot(times_s, bands[1], color=MODEL_COLOUR, lw=1.4)
-        axes.axvline(origin_s, color=QUIET, lw=0.5, ls=(0, (2, 2)), zorder=0)
+        _band(axes, fan)
+        _came(axes, fan)
+        axes.axvline(origin_s, color=QUIET, lw=0.6, ls=(0, (2, 2)), zorder=0)
 
 
 def _track(axes: Axes, rows: pd.DataFrame, horizon_min: float) -> None:
-    about_s = rows["time_s"] + 60 * horizon_min
-    axes.fill_between(
-        about_s, rows["q10"], rows["q90"], color=MODEL_COLOUR, alpha=0.22, lw=0, label="forecast, 10 % to 90 %"
-    )
-    axes.plot(about_s, rows["q50"], color=MODEL_COLOUR, lw=1.4, label="forecast, median")
+    _band(axes, rows)
     _came(axes, rows)
     axes.set_title(f"{horizon_min:g} min ahead")
     known = rows.dropna(subset=["came"])
     inside = ((known["q10"] <= known["came"]) & (known["came"] <= known["q90"])).mean()
     if len(known):
-        note(
-            axes,
-            f"the {NOMINAL_PERCENT} % band held what came {100 * inside:.0f} % of the time ({len(known)} forecasts)",
-        )
+        held = f"held what came {100 * inside:.0f} % of the time ({len(known)} forecasts)"
+        note(axes, f"the {NOMINAL_PERCENT} % band {held}")
 
 
-def _came(axes: Axes, rows: pd.DataFrame) -> dict[float, float]:
-    """Draw what came, and return it by the time that it came at."""
+def _band(axes: Axes, rows: pd.DataFrame) -> None:
     about_s = rows["time_s"] + 60 * rows["horizon_min"]
-    came = rows.assign(about_s=about_s).dropna(subset=["came"]).groupby("about_s")["came"].first()
-    axes.plot(came.index, came.to_numpy(), color=INK, lw=0.9, marker="o", ms=2.2, mew=0, label="what came")
-    return dict(zip(came.index.tolist(), came.tolist(), strict=True))
+    axes.fill_between(
+        about_s, rows["q10"], rows["q90"], color=MODEL_COLOUR, alpha=0.22, lw=0, label="forecast, 10 % to 90 %"
+    )
+    axes.plot(about_s, rows["q50"], color=MODEL_COLOUR, lw=1.4, ls=DASHES[1], label="forecast, median")
+
+
+def _came(axes: Axes, rows: pd.DataFrame) -> None:
+    """Each forecast's own outcome: a mean up to the horizon differs from one horizon to the next."""
+    known = rows.dropna(subset=["came"])
+    about_s = known["time_s"] + 60 * known["horizon_min"]
+    axes.plot(about_s, known["came"], color=INK, lw=0.9, marker="o", ms=2.2, mew=0, label="what came")

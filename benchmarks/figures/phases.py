@@ -49,6 +49,8 @@ def phases(group: Group, choice: Choice | None = None) -> Figure:
     handles = [Patch(facecolor=colour, label=text) for colour, text in ((GREEN, "green"), (YELLOW, "yellow"))]
     handles.append(Patch(facecolor=RED, label="red (thin)"))
     handles.append(Patch(facecolor="white", edgecolor=QUIET, lw=0.6, label="number of the green phase"))
+    if any(i["start_s"] < end_s and i["end_s"] > begin_s for i in traces[0].about.incidents):
+        handles.append(Patch(facecolor=INCIDENT, alpha=0.3, label="incident"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=7.5)
     return figure
 

@@ -44,12 +44,12 @@ def read_streets(net_file: Path) -> dict[str, Street]:
     """
     import sumolib  # slow to import, and only needed here
 
+    if not net_file.is_file():
+        raise ScenarioError(f"Network file {net_file} cannot be read (no such file); check the path.")
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # it comments on harmless details
             net = sumolib.net.readNet(str(net_file))
-    except OSError as error:
-        raise ScenarioError(f"Network file {net_file} cannot be read ({error.strerror}); check the path.") from error
-    except (SAXException, KeyError, ValueError, AttributeError, TypeError, IndexError) as error:
+    except (OSError, SAXException, KeyError, ValueError, AttributeError, TypeError, IndexError) as error:
         raise ScenarioError(f"Network file {net_file} is not a complete SUMO network ({error}).") from error
     streets = {edge.getID(): _street(edge) for edge in net.getEdges(withInternal=False) if edge.allows("passenger")}
     if not streets:

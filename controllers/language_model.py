@@ -20,7 +20,7 @@ from llm.backbone import DEFAULT, BackboneError, load
 from llm.explain import Explanation
 from llm.explain import explain as explained
 from llm.precision import AUTO as AUTO_PRECISION
-from llm.precision import resolve
+from llm.precision import out_of_memory, resolve
 from llm.prompt import PROMPT_VERSION, PromptError, phase_letters, signal_prompt
 from llm.scorer import PhaseScorer
 from sim.network import Network, Signal
@@ -199,7 +199,7 @@ class LanguageModel(Controller):
             self._asked = {signal.id: {"prompt": prompt} for signal, prompt in zip(due, prompts, strict=True)}
             scores = self._scores(prompts, [len(signal.phases) for signal in due])
         except Exception as error:  # whatever the model raises, the city needs a decision
-            reason = "memory" if _is_memory(error) else "error"
+            reason = "memory" if out_of_memory(error) else "error"
             return {}, self._fail(reason, due, f"{type(error).__name__}: {error}")
         took_s = time.perf_counter() - start_s
         for signal, score in zip(due, scores, strict=True):
@@ -271,11 +271,6 @@ def _adapter_folder(model: str, adapter: str | Path | None, layers: int | None) 
     if adapter == AUTO:  # the shipped one is for its own layers only
         return cards.shipped() if model == DEFAULT and layers is None else None
     return None if adapter in (None, "none") else Path(str(adapter)).expanduser()
-
-
-def _is_memory(error: Exception) -> bool:
-    """Torch raises a plain RuntimeError when the CPU's memory is out."""
-    return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
 
 
 def _loaded(

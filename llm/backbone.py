@@ -16,6 +16,7 @@ from typing import Any
 
 from llm import cards
 from llm.default_model import GGUF_SHA256, BackboneError, fetch, file_sha256, is_cached, quiet_transformers
+from llm.precision import out_of_memory
 
 __all__ = ["DEFAULT", "Backbone", "BackboneError", "fetch", "is_cached", "keep_first_layers", "load"]
 
@@ -167,6 +168,10 @@ def _read(folder: Path, advice: str) -> tuple[Any, Any]:
             folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except Exception as error:  # whatever a broken file makes the libraries raise
+        if out_of_memory(error):
+            raise BackboneError(
+                f"The memory does not hold model {folder}; free some, or take a smaller one."
+            ) from error
         raise BackboneError(
             f"The model cannot be loaded ({_line(error)}): its files are damaged or of an unknown kind; {advice}"
         ) from error

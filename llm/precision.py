@@ -26,6 +26,11 @@ def has_bf16_tiles() -> bool:
     return bool(mkldnn and probe is not None and probe())
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory is out: of the CPU, torch raises a plain RuntimeError then."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
+
+
 def resolve(precision: str, device: str) -> str:
     """The precision in use, ``fp32`` or ``bf16``; ``auto`` takes bf16 on a CPU with tiles for it.
 
@@ -53,6 +58,8 @@ def lowered(model: Any) -> Any:
             part.to(torch.bfloat16)
             part.register_forward_pre_hook(lambda _, args, kwargs: (_bf16(args), _bf16(kwargs)), with_kwargs=True)
     except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
         raise BackboneError(
             "The memory does not hold the model's second copy in bf16; give precision=fp32, or fewer layers."
         ) from error

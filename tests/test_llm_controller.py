@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from helpers import corridor, crossing, make_observation, make_signal
 from llm_tiny import cut, write_adapter, write_model
 
+from benchmarks.cell import Cell, run_cell
 from controllers import language_model
 from controllers.base import ControllerError
 from controllers.greedy import Greedy
@@ -194,6 +196,100 @@ def test_counts_start_anew(ready: Callable[..., LanguageModel]) -> None:
     assert set(controller.counters().values()) == {0}
 
 
+def test_a_broken_model_in_the_loop(llama: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Weights that are no numbers: the run goes on under the fallback, and its result says so."""
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(llama, broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"][:] = float("nan")
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    scenario = resco.load("cologne1")
+    scenario = scenario.with_(end_s=scenario.begin_s + 40)
+    with caplog.at_level(logging.WARNING, "greenloop"):
+        results = [run_cell(Cell(scenario, spec, 1)) for spec in (f"language_model:model={broken}", "greedy")]
+    counted = results[0].metrics
+    assert counted["controller_fallback_nan"] == counted["controller_decisions"] > 2
+    assert counted["delay_s"] == results[1].metrics["delay_s"]
+    assert [m for m in caplog.messages if "failed (nan: scores that are not finite)" in m] == caplog.messages
+
+
+def test_no_memory_for_the_model(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoModelForCausalLM
+
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", full)
+    with pytest.raises(ControllerError, match=r"memory does not hold model .*smaller one\.$"):
+        LanguageModel(str(llama), layers=2, fallback="longest_queue").reset(corridor(), 0)
+
+
+# --- repeated prompts and precision
+
+
+def test_a_prompt_is_read_once_in_a_run(ready: Callable[..., LanguageModel]) -> None:
+    network = corridor()
+    controller = ready(network)
+    first, second = states(network, 2)
+    decisions = controller.act(first)
+    tokens = controller.counters()["tokens"]
+    assert controller.act(first) == decisions
+    assert controller.counters()["tokens"] == tokens
+    assert controller.counters()["remembered"] == 2
+    controller.act(second)
+    assert controller.counters()["tokens"] > tokens
+    controller.reset(network, 0)
+    assert controller.act(first) == decisions
+    assert controller.counters()["tokens"] == tokens  # a new run remembers nothing
+    assert controller.counters()["remembered"] == 0
+
+
+def test_two_signals_with_one_text_are_one_prompt(ready: Callable[..., LanguageModel]) -> None:
+    network = corridor()
+    controller = ready(network)
+    controller._prompts = lambda due, _: [signal_prompt(network, due[0], make_observation(network))] * len(due)  # type: ignore[method-assign]
+    decisions = controller.act(make_observation(network))
+    assert decisions["A"] == decisions["B"]
+    assert controller.counters()["remembered"] == 1
+
+
+def test_memory_is_bounded(ready: Callable[..., LanguageModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language_model, "MAX_REMEMBERED", 3)
+    network = corridor()
+    controller = ready(network)
+    for observation in states(network, 4):
+        controller.act(observation)
+    assert len(controller._remembered) == 3
+
+
+def test_what_is_not_finite_is_not_remembered(
+    ready: Callable[..., LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = corridor()
+    controller = ready(network)
+    score = controller._scorer.score
+    monkeypatch.setattr(controller._scorer, "score", lambda p, n: [np.full(2, np.nan) for _ in p])
+    observation = states(network, 1)[0]
+    controller.act(observation)
+    monkeypatch.setattr(controller._scorer, "score", score)
+    controller.act(observation)
+    assert controller.counters()["fallback_nan"] == 2
+    assert controller.counters()["remembered"] == 0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_result_says_the_precision(precision: str, llama: Path) -> None:
+    controller = LanguageModel(str(llama), precision=precision)
+    assert controller.depends_on()["precision"] == precision
+    controller.reset(corridor(), 0)
+    assert controller.provenance()["precision"] == precision
+    for observation in states(corridor(), 20):
+        controller.act(observation)
+    assert (controller.counters()["close"] > 0) == (precision == "bf16")
+
+
 # --- what it refuses, at the latest in reset
 
 
@@ -209,6 +305,7 @@ def test_counts_start_anew(ready: Callable[..., LanguageModel]) -> None:
         ({"model": "./nowhere"}, "does not exist"),
         ({"layers": 99}, "from 1 to 3"),
         ({"threads": "many"}, "threads"),
+        ({"precision": "int8"}, "no precision 'int8'; choose auto, fp32, bf16"),
         ({"adapter": "./nowhere"}, "adapter_config.json"),
         ({"device": "warp"}, "device 'warp'"),
     ],

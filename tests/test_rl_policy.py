@@ -150,7 +150,8 @@ def test_models_learn_and_never_choose_what_cannot_be_asked_for(algorithm: str) 
 
     before = share()
     model.learn(4800)
-    assert share() > max(0.9, before + 0.1)
+    assert before < 0.75  # half of it is luck: often only one phase is allowed
+    assert share() > 0.85
 
 
 def test_rollouts_divide_a_round_and_batches_divide_a_rollout() -> None:
@@ -238,8 +239,8 @@ def test_damaged_and_foreign_folders_are_named(kind: str, tmp_path: Path) -> Non
 def test_missing_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(ControllerError, match=r"Say which policy to run.*folder=runs/rl/seed-1"):
         registry.make("reinforcement")
-    with pytest.raises(ControllerError, match=r"no folder none with a policy.*greenloop train-rl"):
-        registry.make("reinforcement:folder=none")
+    with pytest.raises(ControllerError, match=r"no folder nowhere with a policy.*greenloop train-rl"):
+        registry.make("reinforcement:folder=nowhere")
     make_policy().save(tmp_path / "seed-2", {})
     with pytest.raises(ControllerError, match=rf"holds no policy.*such as {tmp_path}/seed-2"):
         Reinforcement(str(tmp_path))

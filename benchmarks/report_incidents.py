@@ -4,7 +4,8 @@
 reference, minus the incident's end. The queue is halted vehicles plus those waiting outside, from the series that each
 result keeps once a minute, as a centred mean over five minutes (single minutes swing with the signals' cycles). The
 reference is, where the results hold it, the queue at the same minute of the run of the same seed and controller
-without incidents; else the mean queue of the ten minutes before the incident began, which a rising peak makes strict.
+without incidents; else the mean queue of the ten minutes (at least three) before the incident began, which a rising
+peak makes strict.
 Incidents that overlap share one queue and are not told apart.
 """
 
@@ -24,8 +25,10 @@ Floats = NDArray[np.float64]
 
 #: Minutes of the moving mean, and of the time before an incident that serves as reference.
 SMOOTH_MIN, BEFORE_MIN = 5, 10
+#: Fewer minutes than this before an incident say nothing about the usual queue.
+LEAST_BEFORE_MIN = 3
 RECOVERED, NEVER, STILL_ON = "recovered", "not within the run", "still on at the end"
-#: The incident began with the run, and there is no run without it.
+#: The incident began before three minutes were measured, and there is no run without it.
 UNKNOWN = "no queue to compare with"
 RUN_WITHOUT, BEFORE = "run without incidents", "before the incident"
 
@@ -73,6 +76,7 @@ def recovery(run: RunResult, incident: dict[str, object], calm: RunResult | None
     """How one run recovered from one of its incidents; ``calm`` is the same run without any."""
     start_s, end_s = float(str(incident["start_s"])), float(str(incident["end_s"]))
     time_s, above_veh = _above(run, calm, start_s)
+    known = bool(np.isfinite(above_veh).any())
     state, recovery_s = _back(time_s, above_veh, end_s, run.scenario.end_s)
     until_s = math.inf if recovery_s is None else end_s + recovery_s
     during = above_veh[(time_s >= start_s) & (time_s <= until_s)]
@@ -85,17 +89,17 @@ def recovery(run: RunResult, incident: dict[str, object], calm: RunResult | None
         seed=run.seed,
         state=state,
         recovery_s=recovery_s,
-        extra_queue_veh=math.nan if state == UNKNOWN else max(float(during.max(initial=0.0)), 0.0),
+        extra_queue_veh=max(float(during.max(initial=0.0)), 0.0) if known else math.nan,
         reference=BEFORE if calm is None else RUN_WITHOUT,
     )
 
 
 def _back(time_s: Floats, above_veh: Floats, end_s: float, run_end_s: float) -> tuple[str, float | None]:
     """The state of a recovery, and its time from the incident's end, s."""
-    if not np.isfinite(above_veh).any():
-        return UNKNOWN, None
     if end_s >= run_end_s:
         return STILL_ON, None
+    if not np.isfinite(above_veh).any():
+        return UNKNOWN, None
     if np.interp(end_s, time_s, above_veh) <= 0:
         return RECOVERED, 0.0
     back = np.flatnonzero((time_s > end_s) & (above_veh <= 0))
@@ -109,7 +113,7 @@ def _above(run: RunResult, calm: RunResult | None, start_s: float) -> tuple[Floa
         return time_s, _smooth(queue_veh) - np.interp(time_s, _queue(calm)[0], _smooth(_queue(calm)[1]))
     begin_s = run.scenario.begin_s + run.scenario.warmup_s
     before = queue_veh[(time_s >= max(begin_s, start_s - 60 * BEFORE_MIN)) & (time_s < start_s)]
-    return time_s, _smooth(queue_veh) - (float(before.mean()) if before.size else math.nan)
+    return time_s, _smooth(queue_veh) - (float(before.mean()) if before.size >= LEAST_BEFORE_MIN else math.nan)
 
 
 def _queue(run: RunResult) -> tuple[Floats, Floats]:

@@ -96,9 +96,6 @@ def _cautions(compared: Comparison, chapters: Sequence[Chapter]) -> list[str]:
         said.append(f"Less than an hour was measured {where(short)}: such runs are a demonstration, not a benchmark.")
     if few:
         said.append(f"Fewer than five seeds {where(few)}: intervals are wide, and one jammed run moves every mean.")
-    oversaturated = [case.name for case in compared.cases if case.oversaturated]
-    if oversaturated:
-        said.append(f"{some(oversaturated)}: even fixed time cannot carry this demand; never in the overall ranking.")
     if any(run.git and run.git.dirty for chapter in chapters for run in chapter.group.runs):
         said.append("Some runs come from a checkout with changes that were not committed.")
     return said

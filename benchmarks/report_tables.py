@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from benchmarks.comparison import Case, Comparison, OverallRow, Paired, ScenarioRow
 from benchmarks.groups import Group
-from benchmarks.report_incidents import NEVER, STILL_ON, Recovery
+from benchmarks.report_incidents import NEVER, STILL_ON, UNKNOWN, Recovery
 from benchmarks.report_parts import Cell, Head, Row, Table, controller, interval, minus, number, slug, text
 from benchmarks.style import clock
 
@@ -199,26 +199,27 @@ def _mean(group: Group, who: str, key: str) -> float | None:
 
 def recovery_summary(found: Sequence[Recovery], names: Sequence[str], case: str) -> Table:
     """Per controller: how often and how fast the queue was back after an incident."""
+    states = {NEVER: "Not recovered", STILL_ON: "Still on at the end", UNKNOWN: "Nothing to compare with"}
+    states = {state: head for state, head in states.items() if any(entry.state == state for entry in found)}
     heads = (
         Head("Controller", numeric=False), Head("Incidents"), Head("Recovered", "within the run"),
-        Head("Median recovery", "min"), Head("Longest recovery", "min"), Head("Not recovered", "within the run"),
-        Head("Still on at the end"), Head("Most extra queue", "veh, median"),
+        Head("Median recovery", "min"), Head("Longest recovery", "min"), *(Head(head) for head in states.values()),
+        Head("Most extra queue", "veh, median"),
     )  # fmt: skip
-    rows = tuple(_recovery_row([entry for entry in found if entry.controller == name], name) for name in names)
+    rows = tuple(_recovery_row([entry for entry in found if entry.controller == name], name, states) for name in names)
     return Table(slug(f"recovery-{case}"), f"{case}: recovery from incidents, over all seeds", heads, rows)
 
 
-def _recovery_row(found: Sequence[Recovery], name: str) -> Row:
+def _recovery_row(found: Sequence[Recovery], name: str, states: Iterable[str]) -> Row:
     minutes = [entry.recovery_s / 60 for entry in found if entry.recovery_s is not None]
     extra = [entry.extra_queue_veh for entry in found if math.isfinite(entry.extra_queue_veh)]
-    count = {state: sum(entry.state == state for entry in found) for state in (NEVER, STILL_ON)}
     cells = (
         controller(name),
         number(len(found), ".0f"),
         number(len(minutes), ".0f"),
         number(float(np.median(minutes)) if minutes else None),
         number(max(minutes) if minutes else None),
-        *(number(value, ".0f") for value in count.values()),
+        *(number(sum(entry.state == state for entry in found), ".0f") for state in states),
         number(float(np.median(extra)) if extra else None),
     )
     return Row(cells)

@@ -21,7 +21,7 @@ from synthetic_results import make_network, make_result
 
 from benchmarks import cli, report, report_incidents, report_published, results
 from benchmarks.compare import CompareError
-from benchmarks.groups import network_file
+from benchmarks.groups import Group, network_file
 from benchmarks.report_incidents import NEVER, RECOVERED, RUN_WITHOUT, STILL_ON, UNKNOWN, recovery
 from benchmarks.results import RESULT_SUFFIX, ResultError, RunResult, Series
 
@@ -38,6 +38,11 @@ def with_queue(queue_veh: list[float], incidents: tuple[dict[str, object], ...] 
     series = {**dict.fromkeys(Series.model_fields, flat), "time_s": time_s, "halted_veh": tuple(queue_veh)}
     scenario = run.scenario.model_copy(update={"incidents": incidents})
     return run.model_copy(update={"series": Series(**series), "scenario": scenario})
+
+
+def calm(run: RunResult) -> RunResult:
+    """The run without incidents."""
+    return run.model_copy(update={"scenario": run.scenario.model_copy(update={"incidents": ()})})
 
 
 def written(folder: Path, runs: list[RunResult]) -> Path:
@@ -130,7 +135,7 @@ def test_what_cannot_recover_says_so() -> None:
     late = {**INCIDENT, "end_s": END_S + 600}
     assert recovery(with_queue([10.0] * 60), late).state == STILL_ON
     assert recovery(with_queue([10.0] * 20 + [50.0] * 40), INCIDENT).state == NEVER
-    first = {**INCIDENT, "start_s": BEGIN_S}
+    first = {**INCIDENT, "start_s": BEGIN_S + 100}
     found = recovery(with_queue([10.0] * 60), first)
     assert found.state == UNKNOWN
     assert math.isnan(found.extra_queue_veh)
@@ -157,8 +162,9 @@ def test_recoveries_hold_for_any_series(queue: list[float], start_s: float, last
     assert (found.recovery_s is not None) == (found.state == RECOVERED)
     if found.recovery_s is not None:
         assert 0 <= found.recovery_s <= 60 * len(queue)
-    if found.state != UNKNOWN:
+    if not math.isnan(found.extra_queue_veh):
         assert 0 <= found.extra_queue_veh <= 500
+        assert found.state != UNKNOWN
     lower = recovery(with_queue([min(value, 10.0) for value in queue]), incident)
     assert not lower.extra_queue_veh > max(max(queue), 0)
 
@@ -178,7 +184,7 @@ def test_published_figures_are_those_of_the_paper() -> None:
 def test_resco_runs_stand_beside_the_published_figures(tmp_path: Path) -> None:
     resco = {"name": "resco", "yellow_s": 3}
     runs = [
-        make_result(name, seed, base, timings=resco, metrics={"delay_resco_s": base + seed})
+        calm(make_result(name, seed, base, timings=resco, metrics={"delay_resco_s": base + seed}, roads=None))
         for name, base in {"fixed_time": 43.0, "greedy:detection_m=50": 18.0, "mine.py:Mine": 30.0}.items()
         for seed in (1, 2, 3)
     ]
@@ -194,6 +200,27 @@ def test_resco_runs_stand_beside_the_published_figures(tmp_path: Path) -> None:
     assert "IDQN (published) SUMO 1.9 – – 26.1" in words
     assert "SUMO 1.9" in page
     assert "Ault and G. Sharon" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"end_s": BEGIN_S + 600}, "measure 10 minutes and not an hour"),
+        ({"demand_scale": 1.2}, "have 1.2 times the demand"),
+        ({"incidents": (INCIDENT,)}, "have incidents"),
+    ],
+    ids=["short", "demand", "incidents"],
+)
+def test_runs_unlike_those_of_resco_have_no_published_figures_beside_them(
+    changes: dict[str, object], words: str
+) -> None:
+    run = calm(make_result("greedy", timings={"name": "resco"}))
+    assert report_published.part(Group("cologne1", "resco", (run,)), "cologne1") is not None
+    other = run.model_copy(update={"scenario": run.scenario.model_copy(update=changes)})
+    part = report_published.part(Group("cologne1", "resco", (other,)), "cologne1")
+    assert part is not None
+    assert not part.tables
+    assert words in part.text[0]
 
 
 def test_native_timings_have_no_published_figures_beside_them(page: str) -> None:
@@ -270,8 +297,8 @@ def test_text_has_contrast(page: str, theme: int) -> None:
 
 def test_names_are_shown_as_text_and_never_as_markup(tmp_path: Path) -> None:
     evil = "<img src=x onerror=alert(1)>.py:\"><script>alert('&')</script>"
-    runs = [make_result(evil, seed, scenario_name="a <b> & 'c'") for seed in (1, 2)]
-    runs += [make_result("fixed_time", seed, 40.0, scenario_name="a <b> & 'c'") for seed in (1, 2)]
+    runs = [make_result(evil, seed, scenario_name="a <b> & 'c'", roads=None) for seed in (1, 2)]
+    runs += [make_result("fixed_time", seed, 40.0, scenario_name="a <b> & 'c'", roads=None) for seed in (1, 2)]
     report.write([written(tmp_path, runs)], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     seen = Seen(page)
@@ -311,8 +338,8 @@ def test_the_downloads_hold_every_run_with_its_provenance(page: str, folder: Pat
 
 
 def test_runs_that_the_statistics_leave_out_are_shown_as_such(tmp_path: Path) -> None:
-    runs = [make_result(name, seed, base) for name, base in BASES.items() for seed in (1, 2, 3)]
-    folder = written(tmp_path, [*runs, make_result("greedy", 4, 15.0)])
+    runs = [make_result(name, seed, base, roads=None) for name, base in BASES.items() for seed in (1, 2, 3)]
+    folder = written(tmp_path, [*runs, make_result("greedy", 4, 15.0, roads=None)])
     made = report.write([folder], tmp_path / "report.html")
     assert any("seeds are missing" in problem for problem in made.problems)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -373,7 +400,7 @@ def test_unusable_places_get_one_sentence(case: str, tmp_path: Path, capsys: pyt
 
 
 def test_a_bad_file_among_good_ones_is_named_on_the_page(tmp_path: Path) -> None:
-    folder = written(tmp_path, [make_result(name, 1, base) for name, base in BASES.items()])
+    folder = written(tmp_path, [make_result(name, 1, base, roads=None) for name, base in BASES.items()])
     (folder / f"bad{RESULT_SUFFIX}").write_text("{")
     (folder / "x.failed.json").write_text(
         json.dumps({"scenario": "cologne1", "controller": "sotl", "seed": 3, "problem": "It raised ValueError."})

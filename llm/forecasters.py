@@ -51,8 +51,8 @@ class Forecaster(ABC):
         """Forecast some signals.
 
         Args:
-            states: what is known of each signal; ``llm.forecast_state.stacked(states)`` gives the fields of all
-                their approaches at once, (A, len(FIELDS)).
+            states: what is known of each signal, at least one; ``llm.forecast_state.stacked(states)`` gives the
+                fields of all their approaches at once, (A, len(FIELDS)).
 
         Returns:
             (A, horizons, targets, quantiles) for all approaches of all states in order: ``HORIZONS_MIN`` 1, 5 and 15
@@ -68,6 +68,8 @@ def checked(name: str, forecaster: Forecaster, states: Sequence[ForecastState]) 
     """
     approaches = sum(len(state.approaches) for state in states)
     shape = (approaches, len(HORIZONS_MIN), len(TARGETS), len(QUANTILES))
+    if not approaches:
+        return np.empty(shape)
     try:
         found = np.asarray(forecaster.forecast(states), np.float64)
     except ForecastError:

@@ -88,8 +88,8 @@ def import_map(
         seed=seed,
     )
     made = osm.import_map(file, out or Path(wish.name), wish)
-    told = (*made.sentences, *_fit_words(made.fit), f"Map data {osm.ATTRIBUTION}, ODbL: say so wherever you show it.")
-    raise typer.Exit(_finish(made.scenario, made.yaml_file, told, made.fit, osm.ATTRIBUTION, no_figures, as_json))
+    told = (*made.sentences, *_fit_words(made.fit), f"{osm.CREDIT}: say so wherever you show it.")
+    raise typer.Exit(_finish(made.scenario, made.yaml_file, told, made.fit, osm.CREDIT, no_figures, as_json))
 
 
 def demand(
@@ -203,8 +203,8 @@ def _finish(
         fit_file.write_text(json.dumps(fit.as_dict(), indent=1), encoding="utf-8")
     usable = sum(signal.problem is None for signal in findings.signals)
     facts = (
-        f"{scenario.name}: {len(findings.signals)} signals ({usable} controllable), {findings.roads} roads, "
-        f"{findings.vehicles} vehicles in {scenario.horizon_s / 60:g} min."
+        f"{scenario.name}: {len(findings.signals)} signal{'' if len(findings.signals) == 1 else 's'} ({usable} "
+        f"controllable), {findings.roads} roads, {findings.vehicles} vehicles in {scenario.horizon_s / 60:g} min."
     )
     if as_json:
         shown: dict[str, Any] = {"scenario": str(yaml_file), "sentences": [facts, *told], **findings.as_dict()}

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from benchmarks.cell import network_shape
 from benchmarks.maps import UNUSED, Box, right_of, scale_bar
 from benchmarks.results import NetworkShape
-from benchmarks.style import INK, MODEL_COLOUR, QUIET, save, style
+from benchmarks.style import INK, MODEL_COLOUR, QUIET, count, save, style
 from scenarios.spec import Scenario
 from sim.network import Network
 
@@ -49,7 +49,7 @@ def figure(scenario: Scenario, network: Network, credit: str) -> Figure:
     bar = drawn.colorbar(mapped, ax=axes, orientation="vertical", fraction=0.03, pad=0.02, shrink=0.5)
     bar.set_label("Vehicles an hour (grey: none)")
     bar.outline.set_linewidth(0)
-    title = f"{scenario.name}: {len(network.signals)} signals, {len(network.roads)} roads"
+    title = f"{scenario.name}: {count(network.signals, 'signal')}, {count(tuple(network.roads), 'road')}"
     axes.set_title(title, fontsize=9.5, pad=8)
     axes.annotate(
         credit, (1, 0), (0, -8), xycoords="axes fraction", textcoords="offset points", ha="right", va="top",
@@ -94,4 +94,4 @@ def _veh_per_h(scenario: Scenario) -> dict[str, float]:
         for route in ElementTree.parse(file).getroot().iter("route"):
             passed.update(route.get("edges", "").split())
     hours = (scenario.end_s - scenario.begin_s) / 3600
-    return {edge: count / hours for edge, count in passed.items()}
+    return {edge: vehicles / hours for edge, vehicles in passed.items()}

@@ -15,8 +15,8 @@ from scenarios.osm_source import FORMATS, Source
 from scenarios.spec import Scenario, ScenarioError
 
 #: What the licence asks to be shown wherever the map or what was made of it is.
-ATTRIBUTION = "© OpenStreetMap contributors"
-LICENCE = f"map data {ATTRIBUTION}, ODbL 1.0, https://www.openstreetmap.org/copyright"
+CREDIT = "Map data © OpenStreetMap contributors, ODbL"
+LICENCE = f"{CREDIT} 1.0, https://www.openstreetmap.org/copyright"
 
 Side = Literal["auto", "left", "right"]
 

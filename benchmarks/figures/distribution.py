@@ -47,7 +47,7 @@ def waits(group: Group, choice: Choice | None = None) -> Figure:
     panels[0].set_ylabel("Vehicles above (%)")
     panels[0].set_title(group.scenario)
     note(panels[1], f"{group.timings} timings; {group.seed_text()}")
-    _legend(figure, panels[0], len(names))
+    _legend(figure, panels[0], room=105)
     return figure
 
 
@@ -116,7 +116,7 @@ def profile(group: Group, choice: Choice | None = None) -> Figure:
     seeds = sorted({len(case.seeds) for case in inside})
     spread = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     note(axes, f"{len(inside)} scenario{'s' * (len(inside) != 1)}; {spread} seed{'s' * (seeds[-1] != 1)} each")
-    _legend(figure, axes, len(found.profiles))
+    _legend(figure, axes, room=80)
     return figure
 
 
@@ -124,8 +124,10 @@ def _baseline(name: str) -> str:
     return "the best classical controller" if name == "best" else label(name)
 
 
-def _legend(figure: Figure, axes: Axes, lines: int) -> None:
+def _legend(figure: Figure, axes: Axes, room: int) -> None:
+    """Below the panels, in as many columns as ``room`` characters allow."""
     handles, texts = axes.get_legend_handles_labels()
+    columns = max(1, min(len(texts), room // (max(map(len, texts), default=0) + 8)))
     figure.legend(
-        handles, texts, loc="outside lower center", ncols=min(lines, 5), frameon=False, fontsize=7.5, handlelength=2.6
+        handles, texts, loc="outside lower center", ncols=columns, frameon=False, fontsize=7.5, handlelength=2.6
     )

@@ -38,7 +38,7 @@ def over_time(group: Group, choice: Choice | None = None) -> Figure:
         1 + len(PANELS), 1, figsize=(WIDTH_IN, 1.1 + 1.5 * len(PANELS) + strip_in), sharex=True,
         height_ratios=[strip_in + 0.01, *[1.5] * len(PANELS)],
     )  # fmt: skip
-    figure.subplots_adjust(hspace=0.09, right=0.84)
+    figure.subplots_adjust(hspace=0.15, right=0.84)
     begin_s, end_s = scenario.begin_s + scenario.warmup_s, scenario.end_s
     clock_axis(axes[-1], begin_s, end_s)
     _incident_strip(axes[0], incidents, begin_s, end_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -13,23 +14,17 @@ from helpers import corridor, make_observation
 from hypothesis import given
 from hypothesis import strategies as st
 from llm_tiny import write_model
-from records import make_record
 
 from benchmarks import explain_cli
 from benchmarks.explain_cli import ExplainError
 from controllers.base import ControllerError
 from controllers.language_model import LanguageModel
-from llm import dataset, finetune
 from llm.backbone import load
 from llm.explain import explain, facts
-from llm.prompt import PromptError, signal_prompt
-from llm.scorer import PhaseScorer
-from llm.trainer import Training
+from llm.prompt import CUE, PromptError, signal_prompt
+from llm.scorer import PhaseScorer, letter_ids
 from scenarios import registry
 from sim.timings import NATIVE
-
-# PEFT and transformers warn about names and versions of their own
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
 
 PROMPT = """change5
 green12 go2 give1 queue3 wait35 near5 mid3 far4 room9 next7 A
@@ -164,50 +159,70 @@ def test_prompts_as_they_are_written(seed: int) -> None:
 # --- a real model
 
 
+#: Queues and waits of A and B, all that the taught model goes by.
+CASES = list(itertools.product((0, 9), (0, 9), (0, 8), (0, 8)))
+STATES = (("green5", "red"), ("red", "green5"), ("red", "red"))
+
+
+def rule(queue_a: int, queue_b: int, wait_a: int, wait_b: int) -> int:
+    """The longer queue wins, then the longer wait."""
+    return int(queue_b > queue_a if queue_a != queue_b else wait_b > wait_a)
+
+
+def taught_prompt(case: tuple[int, ...], rng: np.random.Generator) -> str:
+    """A prompt in which the state and the far vehicles do not matter."""
+    states, far = STATES[rng.integers(3)], rng.integers(0, 10, 2)
+    rows = [f"{states[i]} queue{case[i]} wait{case[2 + i]} far{far[i]} {'AB'[i]}" for i in range(2)]
+    return "\n".join(["change3", *rows, CUE])
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A tiny model and an adapter that has learnt that the longest queue wins."""
-    folder = tmp_path_factory.mktemp("explain")
-    model = write_model(folder / "llama", width=32)
-    dataset.write_shard(folder / "records/train/0.jsonl.gz", [make_record(i) for i in range(240)])
-    dataset.write_shard(folder / "records/validation/0.jsonl.gz", [make_record(i) for i in range(1000, 1040)])
-    dataset.write_manifest(folder / "records", {})
-    training = Training(
-        model=str(model), layers=2, rank=4, temperature_veh_s=2.0, batch=16, eval_limit=0, epochs=6.0,
-        evals_per_epoch=1, learning_rate=1e-2,
-    )  # fmt: skip
-    finetune.train(training, [folder / "records"], folder / "run", quiet=True)
-    return model, folder / "run" / "adapter"
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that has learnt the rule, and nothing else."""
+    import torch
+
+    folder = write_model(tmp_path_factory.mktemp("explain") / "llama", width=32, layers=2)
+    backbone, rng = load(str(folder)), np.random.default_rng(0)
+    letters, wanted = letter_ids(backbone.tokenizer, 2), torch.tensor([rule(*case) for case in CASES])
+    weights = list(backbone.model.parameters())
+    for weight in weights:
+        weight.data *= 0.1 if weight.dim() > 1 else 1.0
+    optimizer = torch.optim.Adam(weights, lr=3e-3)
+    for _ in range(300):
+        ids = [backbone.tokenizer(taught_prompt(case, rng))["input_ids"] for case in CASES]
+        ends = torch.tensor([len(row) - 1 for row in ids])
+        padded = torch.tensor([row + [0] * (int(ends.max()) + 1 - len(row)) for row in ids])
+        logits = backbone.model(input_ids=padded).logits[torch.arange(len(ids)), ends][:, letters]
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(logits, wanted).backward()
+        optimizer.step()
+    backbone.model.save_pretrained(folder)
+    return folder
 
 
-def test_a_trained_model_names_what_it_was_taught(trained: tuple[Path, Path]) -> None:
-    """In its records only the queues tell the costs. Where the winner's decides, it must be named, and nothing else.
-
-    (It does not always: the model has also learnt that C wins unless A or B has the longest queue.)
-    """
-    model, adapter = trained
-    judge = PhaseScorer(load(str(model), adapter=adapter))
-    decided = 0
-    for number in range(2000, 2030):
-        record = make_record(number)
-        prompt = record.prompt.replace("wait0", "wait3").replace("far0", "far2")  # facts that cost nothing
-        scores = judge.score([prompt], [3])[0]
-        chosen = int(scores.argmax())
-        if chosen != record.choices["greedy"]:
-            continue
-        letter, queue = chr(65 + chosen), max(re.findall(r"queue\d", prompt))
-        without = judge.score([prompt.replace(queue, "queue0")], [3])[0]
-        if int(without.argmax()) != chosen:
-            decided += 1
-            sentence = explain(prompt, scores, judge.score).sentence
-            assert sentence.startswith(f"{letter}, because 8 vehicles queue for it; without its queue it would have ")
-    assert decided >= 8
+def test_a_real_model_names_what_it_was_taught(taught: Path) -> None:
+    judge, rng = PhaseScorer(load(str(taught))), np.random.default_rng(1)
+    right = 0
+    for case in CASES * 3:
+        prompt = taught_prompt(case, rng)
+        scores = judge.score([prompt], [2])[0]
+        must = {
+            (("queue", "queue", "wait", "wait")[k], "ABAB"[k])
+            for k in range(4)
+            if rule(*(0 if i == k else value for i, value in enumerate(case))) != rule(*case)
+        }
+        found = explain(prompt, scores, judge.score)
+        named = {(e.fact.kind, e.fact.phase) for e in found.deciding if e.fact.kind != "traffic"}
+        if must and named == must:
+            first = next(e.fact for e in found.deciding if e.fact.kind != "traffic")
+            assert f"without its {first.kind} it would have" in found.sentence
+        right += int(scores.argmax()) == rule(*case) and named == must
+    assert right >= 40  # of 48
 
 
-def test_in_the_loop_and_in_the_log(trained: tuple[Path, Path], tmp_path: Path) -> None:
-    model, adapter = trained
+def test_in_the_loop_and_in_the_log(taught: Path, tmp_path: Path) -> None:
     log = tmp_path / "logs" / "decisions.jsonl"
-    controller = LanguageModel(str(model), adapter, precision="fp32", log=log, explain=True)
+    controller = LanguageModel(str(taught), precision="fp32", log=log, explain=True)
     network = corridor()
     controller.reset(network, 0)
     queues = make_observation(network, queue_veh=[9.0, 0.0, 0.0, 0.0, 0.0], phase_age_s=[30.0, 30.0])
@@ -224,10 +239,8 @@ def test_in_the_loop_and_in_the_log(trained: tuple[Path, Path], tmp_path: Path) 
         controller.why("nowhere")
 
 
-def test_a_fallback_is_logged_as_one(
-    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    controller = LanguageModel(str(trained[0]), adapter=None, log=tmp_path / "log.jsonl", explain=True)
+def test_a_fallback_is_logged_as_one(taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    controller = LanguageModel(str(taught), log=tmp_path / "log.jsonl", explain=True)
     controller.reset(corridor(), 0)
     monkeypatch.setattr(controller._scorer, "score", lambda p, n: [np.full(k, np.nan) for k in n])
     controller.act(make_observation(corridor()))
@@ -241,9 +254,8 @@ def test_a_fallback_is_logged_as_one(
 # --- the command
 
 
-def test_a_moment_of_a_real_run(trained: tuple[Path, Path]) -> None:
-    model, adapter = trained
-    scenario, spec = registry.load("cologne3"), f"language_model:model={model},adapter={adapter},precision=fp32"
+def test_a_moment_of_a_real_run(taught: Path) -> None:
+    scenario, spec = registry.load("cologne3"), f"language_model:model={taught},precision=fp32"
     answers = explain_cli.explained(scenario, 1, 30, (), spec, NATIVE)
     assert answers
     assert all(30 <= answer.time_s < 60 for answer in answers)
@@ -264,12 +276,10 @@ def test_a_moment_of_a_real_run(trained: tuple[Path, Path]) -> None:
     ids=["classical", "signal", "late"],
 )
 def test_questions_without_answers(
-    spec: str, signals: tuple[str, ...], time_s: float, match: str, trained: tuple[Path, Path]
+    spec: str, signals: tuple[str, ...], time_s: float, match: str, taught: Path
 ) -> None:
     scenario = registry.load("cologne1")
     scenario = scenario.with_(end_s=scenario.begin_s + 20)
     with pytest.raises(ExplainError, match=match) as error:
-        explain_cli.explained(
-            scenario, 1, time_s, signals, spec.format(lm=f"language_model:model={trained[0]}"), NATIVE
-        )
+        explain_cli.explained(scenario, 1, time_s, signals, spec.format(lm=f"language_model:model={taught}"), NATIVE)
     assert str(error.value).endswith((".", "?"))

@@ -280,14 +280,15 @@ def test_what_is_not_finite_is_not_remembered(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_result_says_the_precision(precision: str, llama: Path) -> None:
+def test_the_result_says_the_precision(precision: str, llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     controller = LanguageModel(str(llama), precision=precision)
     assert controller.depends_on()["precision"] == precision
     controller.reset(corridor(), 0)
     assert controller.provenance()["precision"] == precision
+    monkeypatch.setattr(controller._scorer, "close_nats", 99.0)  # so that every decision counts as close
     for observation in states(corridor(), 20):
         controller.act(observation)
-    assert (controller.counters()["close"] > 0) == (precision == "bf16")
+    assert controller.counters()["close"] == (40 if precision == "bf16" else 0)
 
 
 # --- what it refuses, at the latest in reset

@@ -31,6 +31,7 @@ def draw(training: Training, episodes: Sequence[Episode], out: Path) -> list[Pat
     if not curves:
         return []
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     from benchmarks import style
 
@@ -41,7 +42,13 @@ def draw(training: Training, episodes: Sequence[Episode], out: Path) -> list[Pat
         steps, mean = _mean(curves)
         axes.plot(steps, mean, color=style.PALETTE[0], label="mean of the seeds, smoothed")
         axes.set(xlabel="decisions", ylabel="delay, s/veh", yscale="log")
-        axes.set_title(f"{training.algorithm.upper()} on {', '.join(training.scenarios)}"[:90])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        names = training.scenarios
+        where = names[0] if len(names) == 1 else f"{len(names)} scenarios"
+        axes.set_title(f"{training.algorithm.upper()} on {where}")
         axes.legend(frameon=False)
         style.note(axes, f"{style.count(list(curves), 'seed')}, exploration included")
         return style.save(figure, out, "curves")

@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 
 #: Where errors are counted: everywhere, near an incident (from its start to 15 min after its end), and away from any.
+#: Each type of incident is a place as well: those that block a lane hardly change the flow upstream, and those that
+#: close a road or let out an event change it a lot.
 PLACES = ("overall", "around_incidents", "elsewhere")
 RESAMPLES = 2000
 _LOW, _HIGH = QUANTILES.index(0.1), QUANTILES.index(0.9)
@@ -34,7 +36,7 @@ class Score:
 
     Attributes:
         forecaster: its spec.
-        place: one of ``PLACES``.
+        place: one of ``PLACES``, or a type of incident.
         target: one of ``TARGETS``; errors are in veh/h or vehicles.
         horizon_min: minutes ahead.
         count: forecasts scored.
@@ -156,8 +158,10 @@ def _draws(blocks: int, resamples: int) -> Floats:
 
 def _places(records: Sequence[ForecastRecord]) -> dict[str, NDArray[np.bool_]]:
     """For every approach, whether it counts there."""
-    near = np.concatenate([np.full(len(r.state.approaches), bool(r.incidents)) for r in records])
-    return dict(zip(PLACES, (np.ones(len(near), bool), near, ~near), strict=True))
+    near = [frozenset(record.incidents) for record in records for _ in record.state.approaches]
+    some = np.array([bool(types) for types in near])
+    by_type = {kind: np.array([kind in types for types in near]) for kind in sorted(frozenset().union(*near))}
+    return {**dict(zip(PLACES, (np.ones(len(near), bool), some, ~some), strict=True)), **by_type}
 
 
 def _blocks(records: Sequence[ForecastRecord]) -> NDArray[np.int64]:

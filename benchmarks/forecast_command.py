@@ -29,7 +29,13 @@ Floats = NDArray[np.float64]
 JSON_FILE, FAN_FILE = "forecast.json", "fan.csv"
 MODEL = "language_model"
 _UNITS = {"flow_veh_h": "Flow until then (veh/h)", "queue_veh": "Queue then (veh)"}
-_TITLES = {"overall": "overall", "around_incidents": "around incidents", "elsewhere": "elsewhere"}
+#: Places that are shown: the flow also near the incidents that change it most.
+_TITLES = {
+    "overall": "overall",
+    "around_incidents": "around incidents",
+    "road_closure": "near road closures",
+    "demand_surge": "near demand surges",
+}
 NOTES = (
     "MAE of the median at 1 / 5 / 15 min; [low, high]: 95 % block-bootstrap interval over (network, seed) at 15 min.",
     "vs: MAE minus the baseline's at 15 min, paired. Pinball: mean over the 10, 50 and 90 % quantiles and horizons.",
@@ -136,7 +142,7 @@ def _baseline(request: Request, specs: Sequence[str]) -> str:
 def tell(console: Console, scores: Sequence[Score], baseline: str, where: str) -> None:
     """One table for each target and place."""
     for target in TARGETS:
-        for place in PLACES[:2]:
+        for place in _TITLES if target == TARGETS[0] else PLACES[:2]:
             rows = [row for row in scores if row.target == target and row.place == place]
             if rows:
                 console.print(Text(f"{_UNITS[target]}, {_TITLES[place]} ({where})", style="bold"))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks import provenance
 from benchmarks.behaviour import prepared
-from benchmarks.episodes import CITIES, RATES, SIZES
+from benchmarks.episodes import CITIES, SIZES
 from benchmarks.suite import DEFAULT_RATES
 from controllers.base import RunContext
 from controllers.greedy import Greedy
@@ -42,7 +42,18 @@ Floats = NDArray[np.float64]
 
 #: Every fifth training run is of this real network.
 REAL_TRAINING, REAL_EVERY = "cologne1", 5
+#: Every third run is of a city this large: small ones have no way around a closure, so nothing is learnt of those.
+LARGE_CITY, LARGE_EVERY = 9, 3
 INCIDENT_SHARE = 0.6
+#: Incidents an hour in the runs that are learnt from: more of those that change a flow upstream.
+RATES = IncidentRates(
+    crash_per_h=1.0,
+    roadworks_per_h=0.5,
+    road_closure_per_h=1.5,
+    demand_surge_per_h=1.5,
+    detector_outage_per_h=0.5,
+    emergency_vehicle_per_h=0.2,
+)
 #: An incident still counts for so long after its end, s: the queues that it left.
 AFTERMATH_S = 900.0
 #: What forecasts are scored on: RESCO's held-out networks and generated cities, each without and with incidents.
@@ -155,7 +166,8 @@ def _scenario_name(split: str, number: int) -> str:
     if split == "train" and number % REAL_EVERY == REAL_EVERY - 1:
         return REAL_TRAINING
     place = (number - number // REAL_EVERY if split == "train" else number) % CITIES[split]
-    return f"city-{SIZES[place % len(SIZES)]}-{CITY_SEEDS[split][place]}"
+    size = LARGE_CITY if number % LARGE_EVERY == LARGE_EVERY - 1 else SIZES[place % len(SIZES)]
+    return f"city-{size}-{CITY_SEEDS[split][place]}"
 
 
 def scenario_of(run: ForecastRun) -> Scenario:
@@ -173,7 +185,7 @@ def scenario_of(run: ForecastRun) -> Scenario:
     )
     if not run.incidents:
         return changed
-    rates = DEFAULT_RATES if run.split == HELD_OUT else RATES  # more of them to learn from
+    rates = DEFAULT_RATES if run.split == HELD_OUT else RATES
     return changed.with_(incident_rates=_possible(rates, changed, run.seed))
 
 

@@ -42,7 +42,8 @@ def test_errors_by_hand() -> None:
     assert a.mae_interval == pytest.approx((3, 3))
     assert b.difference_interval == pytest.approx((1, 1))
     assert a.pinball == pytest.approx((0.9 * 1 + 0.5 * 3 + 0.1 * 5) / 3)
-    assert len(scores) == 2 * len(PLACES) * len(HORIZONS_MIN) * len(TARGETS)
+    assert {s.place for s in scores} == {*PLACES, "road_closure"}
+    assert len(scores) == 2 * 4 * len(HORIZONS_MIN) * len(TARGETS)
 
 
 def test_where_errors_are_counted() -> None:
@@ -50,8 +51,10 @@ def test_where_errors_are_counted() -> None:
     said = shifted(RECORDS, 1, 1)
     said[near] += 9
     scores = score(RECORDS, {"a": said}, "a", resamples=50)
-    found = {place: (one(scores, "a", place).count, one(scores, "a", place).mae) for place in PLACES}
-    assert found == {"overall": (80, pytest.approx(3.25)), "around_incidents": (20, 10), "elsewhere": (60, 1)}
+    places = {s.place for s in scores}
+    found = {place: (one(scores, "a", place).count, one(scores, "a", place).mae) for place in places}
+    mean, around = (80, pytest.approx(3.25)), (20, 10)
+    assert found == {"overall": mean, "around_incidents": around, "elsewhere": (60, 1), "road_closure": around}
 
 
 def test_what_is_not_known_does_not_count() -> None:
@@ -162,7 +165,7 @@ def test_the_table_ranks_and_marks() -> None:
         forecast_command.tell(console, scores, "b", "here")
     lines = [line.split() for line in captured.get().splitlines()]
     ranked = [line[0] for line in lines if line and line[0] in ("a", "b")]
-    assert ranked == ["a", "b"] * 4
+    assert ranked == ["a", "b"] * 5  # flow and queue, overall and around incidents; flow near closures
     row = next(line for line in lines if line and line[0] == "a")
     assert row[1:6] == ["1.0", "/", "1.0", "/", "1.0"]
 

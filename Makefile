@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench adapter clean
 
 ## demo: a real Cologne network with incidents, classical controllers against the language model
 demo: $(VENV)/.ready
@@ -18,9 +18,25 @@ lint: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+## docs: the documentation as a site, in site/; a broken link or anchor ends it
+docs: $(VENV)/.ready-dev
+	$(BIN)/mkdocs build --strict
+
 ## bench: what a simulated hour costs beside the plain sumo program
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.speed
+
+## adapter: the shipped adapter and plain network again from nothing, in runs/adapter; stop it and start it as you like
+ADAPTER := runs/adapter
+adapter: $(VENV)/.ready
+	$(BIN)/greenloop collect --scenarios validation --episodes 24 --per-episode 60 --out $(ADAPTER)/records
+	$(BIN)/greenloop collect --scenarios train --episodes 240 --per-episode 60 --out $(ADAPTER)/records
+	$(BIN)/greenloop train --records $(ADAPTER)/records --layers 6 --epochs 1 --learning-rate 2e-3 --distil 0.8 --out $(ADAPTER)/first
+	for split in validation:16 train:150; do $(BIN)/greenloop collect --scenarios $${split%:*} --episodes $${split#*:} \
+	  --per-episode 60 --draw-seed 1 --out $(ADAPTER)/more --then phase_net:folder=$(ADAPTER)/first/phase_net \
+	  --drive phase_net:folder=$(ADAPTER)/first/phase_net --drive phase_net:folder=$(ADAPTER)/first/phase_net --drive holding; done
+	$(BIN)/greenloop train --records $(ADAPTER)/records --records $(ADAPTER)/more --start $(ADAPTER)/first/adapter --layers 6 \
+	  --epochs 1 --learning-rate 1.5e-3 --distil 0.8 --out $(ADAPTER)/second
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'greenloop needs Python 3.11 or newer; try make PYTHON=python3.12')"

@@ -316,7 +316,7 @@ def _metrics(
         "train_records": len(data["train"]),
         "taught_records": len(trainer.train_dataset),
         "validation_records": len(validation),
-        "untuned_regret_veh_s": before.get("eval_regret_veh_s"),
+        "start_regret_veh_s" if training.start else "untuned_regret_veh_s": before.get("eval_regret_veh_s"),
         "regret_veh_s": after["eval_regret_veh_s"],
         "cheapest_share": after["eval_cheapest_share"],
         "rivals_regret_veh_s": rivals,

@@ -142,7 +142,8 @@ def train(
     if as_json:
         typer.echo(json.dumps(shown, indent=1))
         return
-    rows = {"this adapter": shown["regret_veh_s"], "before": shown.get("untuned_regret_veh_s", shown.get("start_regret_veh_s"))}
+    before = shown.get("untuned_regret_veh_s", shown.get("start_regret_veh_s"))
+    rows = {"this adapter": shown["regret_veh_s"], "before": before}
     typer.echo(f"Regret on {shown['validation_records']:,} validation records (veh-s):")
     for name, value in sorted({**rows, **shown["rivals_regret_veh_s"]}.items(), key=lambda row: row[1] or 0.0):
         typer.echo(f"  {name:14} {value:.2f}" if value is not None else f"  {name:14} ?")

@@ -170,6 +170,11 @@ class LanguageModel(Controller):
             raise ControllerError(str(error)) from error
         return found if self.adapter is None else {**found, "adapter": self.adapter}
 
+    def parameters(self) -> dict[str, object]:
+        """The constructor's parameters; the shipped adapter by its name, because its path is this machine's."""
+        adapter = AUTO if self.adapter is not None and self.adapter == cards.shipped() else self.adapter
+        return {**super().parameters(), "adapter": None if adapter is None else str(adapter)}
+
     def counters(self) -> Mapping[str, float]:
         """Decisions, batches, prompt tokens, decisions remembered, and by the fallback: in all and by reason.
 

@@ -185,6 +185,7 @@ def test_what_is_not_run_exists(page: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(snippet.verb != "check" for snippet in snippets(page))], ids=by_name
 )
@@ -315,6 +316,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_site_is_whole_and_asks_nobody_else(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert {file.stem for file in DOCS.glob("*.md")} <= {file.stem for file in pages}
@@ -328,6 +330,7 @@ def test_the_site_is_whole_and_asks_nobody_else(site: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_api_page_shows_what_docstrings_say(site: Path) -> None:
     text = (site / "api.html").read_text(encoding="utf-8")
     assert [name for name in greenloop.__all__ if f'id="greenloop.{name}"' not in text] == []

@@ -153,7 +153,9 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str] = FORMA
     for path in paths:
         dated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(path.suffix[1:], {})
         figure.savefig(path, metadata=dated, bbox_inches="tight", pad_inches=0.06)
-        if path.suffix == ".svg":  # a hundredth of a point is enough, and halves the file
-            path.write_text(re.sub(r"(\.\d\d)\d+", r"\1", path.read_text(encoding="utf-8")), encoding="utf-8")
+        if path.suffix == ".svg":  # a hundredth of a point is enough, and halves the file; scales make letters, though
+            text = path.read_text(encoding="utf-8")
+            text = re.sub(r"(scale\([^)]*\))|(\.\d\d)\d+", lambda found: found[1] or found[2], text)
+            path.write_text(text, encoding="utf-8")
     plt.close(figure)
     return paths

@@ -69,11 +69,11 @@ def drawn(draw: Callable[[], Figure]) -> Figure:
 
 @pytest.mark.parametrize("name", plots.REGISTRY)
 def test_every_figure_of_the_registry_is_drawn_from_real_runs(folder: Path, tmp_path: Path, name: str) -> None:
-    what = Choice(table=folder / "forecasts.csv")
+    what, open_before = Choice(table=folder / "forecasts.csv"), plt.get_fignums()
     (path,) = plots.draw(folder, tmp_path, [name], choice=what, formats=["svg"])
     assert path.name.endswith(f"_{name}.svg")
     assert 5_000 < path.stat().st_size < 1_000_000
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == open_before
 
 
 def test_without_a_name_all_are_drawn_that_can_be_and_the_others_told(tmp_path: Path) -> None:

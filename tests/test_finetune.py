@@ -79,7 +79,7 @@ def test_the_adapter_alone_is_enough(trained: tuple[Path, dict[str, Any]], llama
     validation = dataset.read_split(records, "validation")
     scores = PhaseScorer(backbone).score([r.prompt for r in validation], [r.phases for r in validation])
     chosen = [int(score.argmax()) for score in scores]
-    found = dataset.regret_veh_s(validation, chosen, 30.0)
+    found = dataset.regret_veh_s(validation, chosen, 60.0)
     assert found == pytest.approx(metrics["regret_veh_s"], abs=0.3)  # merged weights round differently
     text = (out / "adapter" / cards.TEXT).read_text()
     for said in ("phase_net", "untuned", "temperature_veh_s: 2.0", backbone.model_sha256, "240"):

@@ -331,13 +331,10 @@ def _controller_record(cell: Cell, controller: Controller) -> results.Controller
 
 
 def _params(controller: Controller) -> dict[str, Any]:
-    """The values that the controller was made with, defaults included, as far as it keeps them under their names."""
-    found = {}
-    for name, parameter in inspect.signature(type(controller)).parameters.items():
-        value = getattr(controller, name, parameter.default)
-        if value is not inspect.Parameter.empty:
-            found[name] = _plain(value)
-    return found
+    """What the controller says of its parameters; defaults stand for those that it does not keep."""
+    accepted = inspect.signature(type(controller)).parameters
+    defaults = {name: one.default for name, one in accepted.items() if one.default is not inspect.Parameter.empty}
+    return {name: _plain(value) for name, value in {**defaults, **controller.parameters()}.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -293,6 +293,8 @@ def _save(trainer: PhaseTrainer, training: Training, folder: Path, backbone: Bac
         trainer.model.save_pretrained(folder)
         backbone.tokenizer.save_pretrained(folder)
     else:
+        for config in trainer.model.peft_config.values():
+            config.base_model_name_or_path = training.model  # and not where it lies on this machine
         trainer.model.save_pretrained(folder, save_embedding_layers=False)
     for leftover in folder.glob("README.md"):  # PEFT's own, empty card; ours is CARD.md
         leftover.unlink()

@@ -44,11 +44,12 @@ def collect_forecasts(
       greenloop collect-forecasts --split held_out --runs 54
     """
     from benchmarks import forecast_records as recording
+    from benchmarks import forecast_runs as drawing
     from sim.workers import usable_cores
 
     names = tuple(name.strip() for name in scenarios.split(",")) if scenarios else ()
-    settings = recording.Settings(minutes, draw_seed=draw_seed)
-    planned = recording.plan(split, runs, settings, names)
+    settings = drawing.Settings(minutes, draw_seed=draw_seed)
+    planned = drawing.plan(split, runs, settings, names)
     manifest = recording.collect(planned, out, workers or usable_cores(), _tell)
     counts = {name: dict(found) for name, found in manifest["counts"].items() if found}
     if as_json:

@@ -19,19 +19,16 @@ from numpy.typing import NDArray
 
 from benchmarks import provenance
 from benchmarks.behaviour import prepared
-from benchmarks.episodes import CITIES, SIZES
-from benchmarks.suite import DEFAULT_RATES
+from benchmarks.forecast_runs import ForecastRun, Settings, planned_incidents, scenario_of
 from controllers.base import RunContext
 from controllers.greedy import Greedy
 from llm import forecast_data
-from llm.dataset import FIRST_SEED, MANIFEST, RecordError, network_sha256
-from llm.forecast_data import HELD_OUT, SPLITS, ForecastRecord
+from llm.dataset import MANIFEST, RecordError, network_sha256
+from llm.forecast_data import ForecastRecord
 from llm.forecast_state import HORIZONS_MIN, ForecastState, ForecastWatch
 from llm.prompt import near_roads
-from scenarios import incidents, registry
-from scenarios.city import SPLITS as CITY_SEEDS
-from scenarios.incidents import ScheduledIncident
-from scenarios.spec import Demand, IncidentRates, Scenario, ScenarioError
+from scenarios import registry
+from scenarios.spec import Scenario
 from sim.network import Network
 from sim.observation import Observation
 from sim.session import Session
@@ -40,55 +37,8 @@ from sim.workers import Workers
 
 Floats = NDArray[np.float64]
 
-#: Every fifth training run is of this real network.
-REAL_TRAINING, REAL_EVERY = "cologne1", 5
-#: Every third run is of a city this large: small ones have no way around a closure, so nothing is learnt of those.
-LARGE_CITY, LARGE_EVERY = 9, 3
-INCIDENT_SHARE = 0.6
-#: Incidents an hour in the runs that are learnt from: more of those that change a flow upstream.
-RATES = IncidentRates(
-    crash_per_h=1.0,
-    roadworks_per_h=0.5,
-    road_closure_per_h=1.5,
-    demand_surge_per_h=1.5,
-    detector_outage_per_h=0.5,
-    emergency_vehicle_per_h=0.2,
-)
 #: An incident still counts for so long after its end, s: the queues that it left.
 AFTERMATH_S = 900.0
-#: What forecasts are scored on: RESCO's held-out networks and generated cities, each without and with incidents.
-SCORED = (
-    *registry.names("held_out"),
-    *(f"city-{SIZES[k % len(SIZES)]}-{seed}" for k, seed in enumerate(CITY_SEEDS["held_out"])),
-)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the records of a folder have in common; other settings need another folder."""
-
-    minutes: float = 60.0
-    jitter_s: float = 60.0
-    draw_seed: int = 0
-
-
-@dataclass(frozen=True)
-class ForecastRun:
-    """One run to record; everything follows from split, number and settings."""
-
-    split: str
-    number: int
-    scenario: str
-    seed: int
-    timings: str
-    demand_scale: float
-    incidents: bool
-    settings: Settings
-
-    @property
-    def file_name(self) -> str:
-        """Where its records go."""
-        return f"{self.split}/{self.number:05d}-{self.scenario}.jsonl.gz"
 
 
 @dataclass(frozen=True)
@@ -104,107 +54,6 @@ class Progress(Protocol):
 
     def __call__(self, done: int, total: int, name: str, records: int, problem: str | None) -> None:
         """One run has ended."""
-
-
-# --- which runs
-
-
-def plan(split: str, runs: int, settings: Settings, names: Sequence[str] = ()) -> list[ForecastRun]:
-    """Draw the runs of a split; a larger number begins with the same ones.
-
-    Args:
-        split: ``train``, ``validation``, or ``held_out`` for scoring.
-        runs: how many.
-        settings: what they have in common.
-        names: only these scenarios, instead of the split's own mixture.
-
-    Raises:
-        RecordError: there is no such split, or a scenario is not of it.
-    """
-    if split not in SPLITS:
-        raise RecordError(f"Forecast records have the splits {', '.join(SPLITS)}, not '{split}'.")
-    for name in dict.fromkeys(names):
-        forecast_data.check(registry.load(name), split, _seed(split, 0, 1))
-    draw = _scored if split == HELD_OUT else _drawn
-    return [draw(split, number, settings, tuple(names)) for number in range(runs)]
-
-
-def _drawn(split: str, number: int, settings: Settings, names: tuple[str, ...]) -> ForecastRun:
-    rng = np.random.default_rng([settings.draw_seed, SPLITS.index(split), number])
-    return ForecastRun(
-        split=split,
-        number=number,
-        scenario=names[number % len(names)] if names else _scenario_name(split, number),
-        seed=_seed(split, number, 1),
-        timings="native" if rng.random() < 0.8 else "clearance",
-        demand_scale=round(float(rng.uniform(0.6, 1.4)), 2),
-        incidents=bool(rng.random() < INCIDENT_SHARE),
-        settings=settings,
-    )
-
-
-def _scored(split: str, number: int, settings: Settings, names: tuple[str, ...]) -> ForecastRun:
-    """Each network without incidents, then each with them, then the next seed."""
-    known = names or SCORED
-    return ForecastRun(
-        split=split,
-        number=number,
-        scenario=known[number % len(known)],
-        seed=_seed(split, number, 2 * len(known)),
-        timings="native",
-        demand_scale=1.0,
-        incidents=bool(number // len(known) % 2),
-        settings=settings,
-    )
-
-
-def _seed(split: str, number: int, runs_per_seed: int) -> int:
-    return FIRST_SEED.get(split, 1) + number // runs_per_seed
-
-
-def _scenario_name(split: str, number: int) -> str:
-    if split == "train" and number % REAL_EVERY == REAL_EVERY - 1:
-        return REAL_TRAINING
-    place = (number - number // REAL_EVERY if split == "train" else number) % CITIES[split]
-    size = LARGE_CITY if number % LARGE_EVERY == LARGE_EVERY - 1 else SIZES[place % len(SIZES)]
-    return f"city-{size}-{CITY_SEEDS[split][place]}"
-
-
-def scenario_of(run: ForecastRun) -> Scenario:
-    """The scenario with the run's demand, incidents and length.
-
-    Raises:
-        RecordError: it may not be recorded for this split.
-        ScenarioError: there is none of that name.
-    """
-    scenario = registry.load(run.scenario)
-    forecast_data.check(scenario, run.split, run.seed)
-    changed = scenario.with_(
-        end_s=min(scenario.end_s, scenario.begin_s + scenario.warmup_s + 60 * run.settings.minutes),
-        demand=Demand(scale=run.demand_scale, departure_jitter_s=run.settings.jitter_s),
-    )
-    if not run.incidents:
-        return changed
-    rates = DEFAULT_RATES if run.split == HELD_OUT else RATES
-    return changed.with_(incident_rates=_possible(rates, changed, run.seed))
-
-
-def _possible(rates: IncidentRates, scenario: Scenario, seed: int) -> IncidentRates:
-    """The rates without the incidents that the network has no place for, such as a closure at its only junction."""
-    network = Network.read(scenario.net_file)
-    kept: dict[str, float] = {}
-    for name, rate in rates.model_dump().items():
-        try:
-            _planned(scenario.with_(incident_rates={name: rate}), network, seed)
-        except ScenarioError:
-            continue
-        kept[name] = rate
-    return IncidentRates(**kept)
-
-
-def _planned(scenario: Scenario, network: Network, seed: int) -> tuple[ScheduledIncident, ...]:
-    """The incidents that a session of this scenario has."""
-    return incidents.schedule(scenario, network.roads, seed, signalled=frozenset(network.lane_edge))
 
 
 # --- one run
@@ -270,7 +119,7 @@ class _NearIncidents:
 
     def __init__(self, scenario: Scenario, network: Network, seed: int) -> None:
         self.network = network
-        self.planned = _planned(scenario, network, seed)
+        self.planned = planned_incidents(scenario, network, seed)
 
     def types(self, state: ForecastState) -> tuple[str, ...]:
         """Types within two junctions of the state's signal, from their start to a while after their end."""

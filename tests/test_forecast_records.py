@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import forecast_records as recording
 from benchmarks.behaviour import prepared
-from benchmarks.forecast_records import SCORED, ForecastRun, Settings
+from benchmarks.forecast_runs import RATES, SCORED, ForecastRun, Settings, plan, scenario_of
 from controllers.base import RunContext
 from controllers.greedy import Greedy
 from llm import forecast_data
@@ -25,7 +25,7 @@ QUICK = Settings(minutes=20)
 
 
 def quick(split: str = "train", number: int = 0, name: str = "cologne1", **changes: object) -> ForecastRun:
-    run = recording.plan(split, number + 1, QUICK, [name])[number]
+    run = plan(split, number + 1, QUICK, [name])[number]
     return replace(run, **{"timings": "native", "demand_scale": 1.0, "incidents": False, **changes})  # type: ignore[arg-type]
 
 
@@ -33,7 +33,7 @@ def quick(split: str = "train", number: int = 0, name: str = "cologne1", **chang
 
 
 def test_plans_grow_without_changing() -> None:
-    few, many = recording.plan("train", 5, Settings()), recording.plan("train", 200, Settings())
+    few, many = plan("train", 5, Settings()), plan("train", 200, Settings())
     assert many[:5] == few
     assert len({run.seed for run in many}) == 200
     assert 100 < sum(run.incidents for run in many) < 140
@@ -42,17 +42,17 @@ def test_plans_grow_without_changing() -> None:
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_plans_stay_in_their_split(split: str) -> None:
-    runs = recording.plan(split, 120, Settings())
+    runs = plan(split, 120, Settings())
     seeds = {int(run.scenario.split("-")[2]) for run in runs if run.scenario != "cologne1"}
     assert seeds <= set(CITY_SEEDS[split])
     assert min(run.seed for run in runs) >= 1000
-    for run in recording.plan("held_out", 2 * len(SCORED) + 1, Settings()):
+    for run in plan("held_out", 2 * len(SCORED) + 1, Settings()):
         assert run.demand_scale == 1.0
     assert {"cologne3", "cologne8", "ingolstadt21", "grid4x4"} <= set(SCORED)
 
 
 def test_every_network_is_scored_without_and_with_incidents() -> None:
-    runs = recording.plan("held_out", 4 * len(SCORED), Settings())
+    runs = plan("held_out", 4 * len(SCORED), Settings())
     cells = {(run.scenario, run.seed, run.incidents) for run in runs}
     assert cells == {(name, seed, incidents) for name in SCORED for seed in (1, 2) for incidents in (False, True)}
 
@@ -60,15 +60,15 @@ def test_every_network_is_scored_without_and_with_incidents() -> None:
 def test_held_out_scenarios_are_refused() -> None:
     for split in ("train", "validation"):
         with pytest.raises(RecordError, match="cologne8 is held out"):
-            recording.plan(split, 1, QUICK, ["cologne8"])
+            plan(split, 1, QUICK, ["cologne8"])
     with pytest.raises(RecordError, match="cologne8 is held out"):  # a run made by hand
         recording.records_of(quick(scenario="cologne8"))
     with pytest.raises(RecordError, match="Seed 3 is kept for results"):
         recording.records_of(quick(seed=3))
     with pytest.raises(RecordError, match="cologne1 is not held out"):
-        recording.plan("held_out", 1, QUICK, ["cologne1"])
+        plan("held_out", 1, QUICK, ["cologne1"])
     with pytest.raises(RecordError, match="splits train, validation, held_out, not 'test'"):
-        recording.plan("test", 1, QUICK)
+        plan("test", 1, QUICK)
 
 
 # --- runs in real SUMO
@@ -77,7 +77,7 @@ def test_held_out_scenarios_are_refused() -> None:
 def test_what_came_is_what_the_loops_counted() -> None:
     run = quick()
     records = recording.records_of(run)
-    scenario = recording.scenario_of(run)
+    scenario = scenario_of(run)
     counts, queues = [], []
     with Session(scenario, run.seed) as session:  # the same run again, counted by hand
         network = session.network
@@ -111,7 +111,7 @@ def test_what_came_is_what_the_loops_counted() -> None:
 
 def test_incidents_are_near_from_their_start_to_a_while_after_their_end(cologne1_network: Network) -> None:
     run, edge = quick(incidents=True, number=2), cologne1_network.lane_edge[0]
-    scenario = recording.scenario_of(run).with_(
+    scenario = scenario_of(run).with_(
         incident_rates={}, incidents=[{"type": "road_closure", "edge": edge, "start_s": 180.0, "duration_s": 300.0}]
     )
     records = _recorded(run, scenario)
@@ -129,9 +129,9 @@ def _recorded(run: ForecastRun, scenario: object) -> list[forecast_data.Forecast
 
 
 def test_incidents_only_where_there_is_a_place() -> None:
-    rates = recording.scenario_of(quick(incidents=True)).incident_rates
-    assert rates.crash_per_h == recording.RATES.crash_per_h
-    assert recording.scenario_of(quick()).incident_rates.crash_per_h == 0
+    rates = scenario_of(quick(incidents=True)).incident_rates
+    assert rates.crash_per_h == RATES.crash_per_h
+    assert scenario_of(quick()).incident_rates.crash_per_h == 0
 
 
 def test_scoring_runs_hear_held_out_wordings(tmp_path: Path) -> None:
@@ -146,13 +146,14 @@ def test_scoring_runs_hear_held_out_wordings(tmp_path: Path) -> None:
         forecast_data.write_shard(tmp_path / "train" / "a.jsonl.gz", "train", records)
 
 
+@pytest.mark.slow
 def test_collecting_resumes_and_is_repeatable(tmp_path: Path) -> None:
     told: list[tuple[int, int, str | None]] = []
 
     def progress(done: int, total: int, name: str, records: int, problem: str | None) -> None:
         told.append((done, total, problem))
 
-    runs = recording.plan("train", 2, QUICK, ["cologne1"])
+    runs = plan("train", 2, QUICK, ["cologne1"])
     manifest = recording.collect(runs[:1], tmp_path / "a", 1, progress)
     more = recording.collect(runs, tmp_path / "a", 1, progress)
     assert told == [(1, 1, None), (2, 2, None)]
@@ -161,4 +162,4 @@ def test_collecting_resumes_and_is_repeatable(tmp_path: Path) -> None:
     recording.record_run(recording.Job(runs[1], tmp_path / "b"))
     assert (tmp_path / "b" / runs[1].file_name).read_bytes() == (tmp_path / "a" / runs[1].file_name).read_bytes()
     with pytest.raises(RecordError, match="forecasts of other settings"):
-        recording.collect(recording.plan("train", 1, Settings(), ["cologne1"]), tmp_path / "a", 1, progress)
+        recording.collect(plan("train", 1, Settings(), ["cologne1"]), tmp_path / "a", 1, progress)

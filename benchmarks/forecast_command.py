@@ -151,27 +151,39 @@ def tell(console: Console, scores: Sequence[Score], baseline: str, where: str) -
 
 
 def _table(rows: Sequence[Score], baseline: str, form: str) -> Table:
-    table = Table(box=None)
+    table, labels = Table(box=None), _labels(list(dict.fromkeys(row.forecaster for row in rows)))
     table.add_column("forecaster", overflow="fold")
-    for head in ("MAE 1 / 5 / 15 min", "[95 %]", f"vs {baseline}", "RMSE 1 / 5 / 15 min", "pinball", "in band, %"):
+    for head in (
+        "MAE 1 / 5 / 15 min",
+        "[95 %]",
+        f"vs {labels[baseline]}",
+        "RMSE 1 / 5 / 15 min",
+        "pinball",
+        "in band, %",
+    ):
         table.add_column(head, justify="right")
     means = {
         name: [row for row in rows if row.forecaster == name] for name in dict.fromkeys(r.forecaster for r in rows)
     }
     for name, found in sorted(means.items(), key=lambda item: np.mean([row.mae for row in item[1]])):
         last = found[-1]
+        versus = "" if last.difference is None else f"{last.difference:+{form}} "
         table.add_row(
-            name,
+            labels[name],
             " / ".join(format(row.mae, form) for row in found),
             _bounds(last.mae_interval, form),
-            ""
-            if last.difference is None
-            else f"{last.difference:+{form[1:]}} {_bounds(last.difference_interval, '+' + form)}",
+            versus + _bounds(last.difference_interval, "+" + form),
             " / ".join(format(row.rmse, form) for row in found),
             format(float(np.mean([row.pinball for row in found])), ".2f"),
             " / ".join(f"{100 * row.coverage:.0f}" for row in found),
         )
     return table
+
+
+def _labels(specs: Sequence[str]) -> dict[str, str]:
+    """Names without their parameters, where that tells them apart."""
+    short = [spec.partition(":")[0] if not spec.partition(":")[0].endswith(".py") else spec for spec in specs]
+    return {spec: name if short.count(name) == 1 else spec for spec, name in zip(specs, short, strict=True)}
 
 
 def _bounds(interval: tuple[float, float] | None, form: str) -> str:

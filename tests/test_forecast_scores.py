@@ -168,6 +168,12 @@ def test_the_table_ranks_and_marks() -> None:
     assert ranked == ["a", "b"] * 5  # flow and queue, overall and around incidents; flow near closures
     row = next(line for line in lines if line and line[0] == "a")
     assert row[1:6] == ["1.0", "/", "1.0", "/", "1.0"]
+    assert "-8.0" in row  # against the other, whose error is 9
+
+
+def test_names_without_parameters_where_that_is_enough() -> None:
+    specs = ["ridge", "gru:hidden=8", "gru:hidden=9", "language_model:head=x", "a/b.py:Mine"]
+    assert list(forecast_command._labels(specs).values()) == [*specs[:3], "language_model", "a/b.py:Mine"]
 
 
 def test_commands_are_there(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm.forecast_prompt import Place, forecast_prompt, without_reports_text
-from llm.prompt import MAX_REPORTS, _reached, phase_letters
+from llm.prompt import MAX_REPORTS, phase_letters, reached_roads
 from sim.network import Network, Signal
 from sim.observation import Observation, Report
 
@@ -232,7 +232,7 @@ def _surroundings(network: Network, signal: Signal, edges: tuple[str, ...]) -> d
             network.exits[m.exit].rpartition("_")[0] for m in signal.movements if network.lane_edge[m.lane] == edge
         }
         for forward, start in ((False, {edge}), (True, exits)):
-            for road, junctions in _reached(network, start, forward=forward).items():
+            for road, junctions in reached_roads(network, start, forward=forward).items():
                 found = (junctions, 2 if forward else int(junctions > 0))
                 best = nearest.get(road)
                 if best is None or found < best[:2]:

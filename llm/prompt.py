@@ -303,7 +303,7 @@ def _surroundings(network: Network, signal: Signal) -> dict[str, str]:
             (1, {network.exits[exit_].rpartition("_")[0] for exit_ in phase.exits}),
         )
         for side, start in ways:
-            for road, junctions in _reached(network, start, forward=side == 1).items():
+            for road, junctions in reached_roads(network, start, forward=side == 1).items():
                 best = nearest.get(road)
                 if best is None or (junctions, side) < best[:2]:
                     nearest[road] = (junctions, side, [phase.index])
@@ -317,8 +317,16 @@ def _surroundings(network: Network, signal: Signal) -> dict[str, str]:
     }
 
 
-def _reached(network: Network, start: set[str], forward: bool) -> dict[str, int]:
-    """Roads up or down the stream with the number of junctions between; where roads merely join end to end is none."""
+def reached_roads(network: Network, start: set[str], forward: bool) -> dict[str, int]:
+    """Roads up or down the stream, each with the number of junctions between, ``REPORT_JUNCTIONS`` at most.
+
+    Where roads merely join end to end is no junction.
+
+    Args:
+        network: its roads.
+        start: ids of the roads to begin with; unknown ones are left out.
+        forward: follow the traffic, not the way that it came.
+    """
     roads = network.roads
     found = {road: 0 for road in sorted(start) if road in roads}
     todo = list(found)

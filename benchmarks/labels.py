@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.behaviour import Behaviour, prepared
 from benchmarks.episodes import Episode, scenario_of
 from controllers import registry
 from controllers.base import Controller, RunContext
 from llm import dataset
+from llm.arrivals import MinuteCounts
 from llm.dataset import Record
 from llm.facts import phase_facts
 from llm.prompt import intergreen_s, near_roads, phase_arrivals, reports_in_force, signal_prompt
@@ -52,7 +52,7 @@ class Recorder:
         with Session(self.scenario, self.episode.seed, self.timings) as session:
             observation = session.start()
             self._prepare(session)
-            minutes = Minutes(session.network, self.scenario.begin_s)
+            minutes = Minutes(len(session.network.lanes), self.scenario.begin_s)
             while not session.done:
                 minutes.see(observation)
                 while waiting and waiting[0][0].time_s + ARRIVALS_KNOWN_S <= observation.time_s:
@@ -160,31 +160,13 @@ class Recorder:
         )
 
 
-class Minutes:
-    """What the loops upstream counted in each full minute of a run, and what arrived within a minute of some time."""
-
-    def __init__(self, network: Network, begin_s: float) -> None:
-        self.network, self.begin_s = network, begin_s
-        self.counts: dict[int, NDArray[np.float64]] = {}
-
-    def see(self, observation: Observation) -> None:
-        """Note the last full minute."""
-        self.counts[self._minute(observation.time_s) - 1] = observation.flow_veh_h[:, 0] / 60
+class Minutes(MinuteCounts):
+    """Full minutes of a run, to complete its records with what arrived."""
 
     def complete(self, record: Record, signal: Signal) -> Record:
         """The record with its arrivals: as in the minute before, and as they came."""
-        minute, share = self._minute(record.time_s), (record.time_s - self.begin_s) % 60 / 60
-        before, now, after = (self._count(minute + step) for step in (-1, 0, 1))
-        came = (1 - share) * now + share * after
-        known = {"persistence": before, "reference": came}
+        known = {"persistence": self.before(record.time_s), "reference": self.within_a_minute(record.time_s)}
         return replace(record, next_veh={name: phase_arrivals(signal, veh) for name, veh in known.items()})
-
-    def _minute(self, time_s: float) -> int:
-        return int((time_s - self.begin_s) // 60)
-
-    def _count(self, minute: int) -> NDArray[np.float64]:
-        """NaN where the run had not begun, or where a detector is out."""
-        return self.counts.get(minute, np.full(len(self.network.lanes), np.nan))
 
 
 def _phases(decisions: Any) -> dict[str, int]:

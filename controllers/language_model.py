@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers import decision_log
+from controllers import decision_log, forecast_source
 from controllers.base import Controller, ControllerError
+from controllers.parameters import check_choice
 from controllers.registry import make
 from llm import cards
 from llm.backbone import DEFAULT, BackboneError, load
@@ -63,6 +64,9 @@ class LanguageModel(Controller):
         log: file to which each decision is added as a line of JSON: time, signal, prompt, scores, chosen phase, and the
             reason where the fallback decided.
         explain: notes and log say why, too; a decision then costs several times as much.
+        forecast: the prompts say how many vehicles will arrive within a minute: ``none`` does not, ``persistence`` says
+            the last minute's flow again, ``reference`` what came in a run of the same scenario and seed under greedy,
+            ``own`` what the forecast head beside the adapter says every 60 s.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class LanguageModel(Controller):
         device: str = "cpu",
         log: str | Path | None = None,
         explain: bool = False,
+        forecast: str | None = "none",
     ) -> None:
         if deadline_s is not None and not (isinstance(deadline_s, (int, float)) and deadline_s > 0):
             raise ControllerError(f"language_model: deadline_s is {deadline_s!r}; give seconds above 0.")
@@ -89,6 +94,8 @@ class LanguageModel(Controller):
         self.adapter = _adapter_folder(self.model, adapter, layers)
         self.precision, self.deadline_s = precision, deadline_s
         self.log, self.explain = None if log is None else Path(log), explain
+        wanted = "none" if forecast is None else forecast
+        self.forecast: str = check_choice("language_model", "forecast", wanted, forecast_source.NAMES)
         self.deterministic = deadline_s is None
         self._asked: dict[str, dict[str, object]] = {}
 
@@ -106,6 +113,8 @@ class LanguageModel(Controller):
             self._scorer.prepare(most)
         except (BackboneError, PromptError) as error:
             raise ControllerError(str(error)) from error
+        backbone = self._scorer.backbone
+        self._source = forecast_source.make(self.forecast, network, self.context, backbone, self.adapter)
         self.fallback.context = self.context
         self.fallback.reset(network, seed)
         self._counts: Counter[str] = Counter()
@@ -115,6 +124,7 @@ class LanguageModel(Controller):
 
     def act(self, observation: Observation) -> Mapping[str, Decision | int]:
         """Return the most likely phase of each due signal."""
+        self._look(observation)
         due = [signal for signal in self.network.controllable if observation.due[signal.index]]
         self._asked = {}
         if not due:
@@ -182,7 +192,8 @@ class LanguageModel(Controller):
         """
         fallbacks = {f"fallback_{reason}": self._counts[reason] for reason in REASONS}
         plain = {name: self._counts[name] for name in ("decisions", "batches", "tokens", "remembered", "close")}
-        return {**plain, "fallbacks": sum(fallbacks.values()), **fallbacks}
+        forecasts = {} if self.forecast == "none" else {"forecasts_failed": self._counts["forecasts_failed"]}
+        return {**plain, "fallbacks": sum(fallbacks.values()), **fallbacks, **forecasts}
 
     def provenance(self) -> dict[str, str | int | None]:
         """What decided: hashes of model and adapter, layers and precision in use, and the prompt's version."""
@@ -218,9 +229,20 @@ class LanguageModel(Controller):
         chosen = {s.id: int(score.argmax()) for s, score in zip(due, scores, strict=True) if s.id not in lost}
         return dict(chosen), broken
 
+    def _look(self, observation: Observation) -> None:
+        """Show an observation to the forecast's source; where that fails, the prompts say ``next?``."""
+        try:
+            self._source.see(observation)
+        except Exception as error:  # a forecast is worth no run
+            self._counts["forecasts_failed"] += 1
+            if "forecast" not in self._said:
+                self._said.add("forecast")
+                detail = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                LOGGER.warning("The forecast failed (%s); prompts say that arrivals are unknown.", detail)
+
     def _prompts(self, due: list[Signal], observation: Observation) -> list[str]:
-        timings = self.context.timings if self.context else NATIVE
-        return [signal_prompt(self.network, signal, observation, timings=timings) for signal in due]
+        timings, arrivals = self.context.timings if self.context else NATIVE, self._source.arrivals(observation)
+        return [signal_prompt(self.network, signal, observation, arrivals, timings) for signal in due]
 
     def _scores(self, prompts: list[str], phases: list[int]) -> list[Scores]:
         """Scores of all prompts; only those that are new are read, each once, and the last so many are remembered."""

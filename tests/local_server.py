@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from llm.endpoint import PROBE
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -27,8 +29,12 @@ class Asked:
     @property
     def letters(self) -> str:
         """The phases that the prompt shows, one for each line that counts movements."""
-        prompt = self.body["prompt"] if "prompt" in self.body else self.body["messages"][-1]["content"]
-        return string.ascii_uppercase[: len(re.findall(r"(?m)^.*\b(?:go|give)\d.*$", prompt))]
+        return string.ascii_uppercase[: len(re.findall(r"(?m)^.*\b(?:go|give)\d.*$", self.question))]
+
+    @property
+    def question(self) -> str:
+        """The prompt, or the last message."""
+        return str(self.body["prompt"] if "prompt" in self.body else self.body["messages"][-1]["content"])
 
 
 @dataclass(frozen=True)
@@ -68,10 +74,10 @@ def error(status: int, message: str = "no", **headers: str) -> Said:
 
 
 def after_probe(behaviour: Behaviour | Said) -> Behaviour:
-    """Answers the first request well and the others so."""
+    """Answers the probe that each process begins with well, and the others so."""
 
     def behave(asked: Asked) -> Said:
-        if asked.number == 0:
+        if asked.question.endswith(PROBE.prompt):
             return last_phase(asked)
         return behaviour if isinstance(behaviour, Said) else behaviour(asked)
 

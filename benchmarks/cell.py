@@ -326,8 +326,14 @@ def _controller_record(cell: Cell, controller: Controller) -> results.Controller
         params=_params(controller),
         deterministic=controller.deterministic and not cell.charge_latency,
         observes=controller.observes,
-        loaded=dict(controller.provenance()),
+        loaded={**_own_file(cell.controller), **controller.provenance()},
     )
+
+
+def _own_file(spec: str) -> dict[str, str]:
+    """The hash of a user's own controller file: an edited one is another controller under the same name."""
+    code = registry.files(spec).get("code")
+    return {} if code is None else {"code_sha256": provenance.content_sha256(code)}
 
 
 def _params(controller: Controller) -> dict[str, Any]:

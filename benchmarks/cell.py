@@ -127,9 +127,12 @@ def run_cell(cell: Cell, trace_file: Path | None = None, log_file: Path | None =
         finally:
             guarded(cell.controller, cell.decision_limit_s, controller.close)
         outcome = session.finish()
+        left = _Left.read(outcome)
         if trace_file is not None and log is not None:
-            trace.save(tracing.make(_about(cell, session.network, outcome), outcome, log), trace_file)
-        found = _result(cell, controller, outcome, clock)
+            scheduled = metrics.match(left.trips, left.plans, _horizon(cell.scenario), ("vehicle", "surge"))
+            about = _about(cell, session.network, outcome)
+            trace.save(tracing.make(about, outcome, log, scheduled, session.network), trace_file)
+        found = _result(cell, controller, outcome, left, clock)
         return found if trace_file is None else found.model_copy(update={"trace": trace_file.name})
 
 
@@ -162,9 +165,11 @@ def _drive(
         before_s = time.perf_counter()
         decisions = guarded(name, cell.decision_limit_s, controller.act, observation)
         latencies_s.append(time.perf_counter() - before_s)
+        told = log is not None or log_file is not None
+        notes = guarded(name, RESET_LIMIT_S, controller.notes) if told else {}
         try:
             if log is not None:
-                log.add(observation.time_s, decisions)
+                log.add(now_s, decisions, notes)
             if cell.charge_latency:
                 observation, late_s = late_step(session, decisions, latencies_s[-1])
                 charged_s += [late_s] if decisions else []
@@ -173,7 +178,6 @@ def _drive(
         except DecisionError as error:
             raise ControllerError(f"Controller '{name}': {error}") from error
         if log_file is not None:
-            notes = guarded(name, RESET_LIMIT_S, controller.notes)
             decision_log.append(log_file, controller.context, now_s, decisions, notes)
     return _Clock(ready_s - begin_s, time.perf_counter() - ready_s, latencies_s, charged_s)
 
@@ -198,9 +202,8 @@ class _Left:
         return cls(trips, origins, _plans(outcome, origins), summary, roads)
 
 
-def _result(cell: Cell, controller: Controller, outcome: Outcome, clock: _Clock) -> results.RunResult:
+def _result(cell: Cell, controller: Controller, outcome: Outcome, left: _Left, clock: _Clock) -> results.RunResult:
     scenario = cell.scenario
-    left = _Left.read(outcome)
     measured = _metrics(scenario, outcome, left) | metrics.latency_metrics(clock.decisions_s)
     if cell.charge_latency:
         measured |= metrics.charge_metrics(clock.charged_s)
@@ -244,6 +247,7 @@ def _about(cell: Cell, network: Network, outcome: Outcome) -> trace.About:
         network_sha256=network_sha256(scenario),
         versions={name: versions[name] for name in ("greenloop", "sumo") if name in versions},
         incidents=outcome.incidents,
+        licence=scenario.licence,
         **tracing.network_parts(network),
     )
 

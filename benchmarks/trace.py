@@ -2,7 +2,8 @@
 
 ``greenloop run --trace`` writes ``<result>.trace.npz`` beside the result. The file holds a JSON header and a few
 integer arrays: places in decimetres and speeds in centimetres a second, each as the difference to the value before
-(vehicle by vehicle), which compresses to about four bytes a vehicle and second. The same seed gives the same bytes.
+(vehicle by vehicle), which compresses to about four bytes a vehicle and second. The same seed gives the same bytes,
+unless the controller notes what changes from run to run.
 
     trace = load(Path("results/cologne8__greedy__native__seed1__0123456789.trace.npz"))
     trace.vehicles.x_m[trace.vehicles.of(0)]  # the way of the first vehicle
@@ -26,14 +27,18 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmarks.results import write_bytes
+from benchmarks.trace_map import Shapes, StreetMap
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-SCHEMA_VERSION = 1
+#: 2: lanes and junctions, journeys, what controllers note of their decisions, and the licence.
+SCHEMA_VERSION = 2
 TRACE_SUFFIX = ".trace.npz"
 #: Places are kept in decimetres, speeds in centimetres a second.
 PLACE_M, SPEED_MPS = 0.1, 0.01
+#: Departures, arrivals and holds are kept in hundredths of a second.
+TIME_S = 0.01
 
 
 class TraceError(ValueError):
@@ -83,7 +88,10 @@ class Signal(_Record):
 
 
 class About(_Record):
-    """Which run this is, and the part of its network that its figures need; times on SUMO's clock, s."""
+    """Which run this is, and the part of its network that its figures need; times on SUMO's clock, s.
+
+    ``licence`` is the scenario's, and names whose map it is.
+    """
 
     schema_version: int = SCHEMA_VERSION
     scenario: str
@@ -98,6 +106,7 @@ class About(_Record):
     incidents: tuple[dict[str, Any], ...]
     roads: dict[str, Road]
     signals: dict[str, Signal]
+    licence: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,12 +173,41 @@ class Decisions:
         signal: (D,) index into ``Trace.about.signals``, in its order.
         phase: (D,) phase asked for; -1 where a whole program was handed over.
         hold_s: (D,) for how long; NaN where the controller did not say.
+        notes: (D,) what it told of each (``Controller.notes``) as plain JSON values; empty where it said nothing.
     """
 
     time_s: Ints
     signal: Ints
     phase: Ints
     hold_s: Floats
+    notes: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Journeys:
+    """Every vehicle scheduled in the measured time, S of them, whether it ever got in or not.
+
+    Attributes:
+        depart_s: (S,) scheduled departure, SUMO's clock.
+        arrival_s: (S,) arrival; NaN where it did not arrive in time.
+        free_flow_s: (S,) on its original route without incidents, as in the delay of ``benchmarks.metrics``.
+    """
+
+    depart_s: Floats
+    arrival_s: Floats
+    free_flow_s: Floats
+
+    def delay_s(self, time_s: float) -> float:
+        """Mean delay of the vehicles scheduled before some time, as if the run ended then; NaN before the first one.
+
+        At the run's end this is the metric ``delay_s``.
+        """
+        late_s = time_s - self.depart_s
+        known = late_s > 0
+        if not known.any():
+            return float("nan")
+        travel_s = np.fmin(self.arrival_s - self.depart_s, late_s)
+        return float(np.mean((travel_s - np.minimum(self.free_flow_s, late_s))[known]))
 
 
 @dataclass(frozen=True)
@@ -181,6 +219,8 @@ class Trace:
     vehicles: Vehicles
     signals: Mapping[str, SignalStates]
     decisions: Decisions
+    journeys: Journeys
+    map: StreetMap
 
     @property
     def times_s(self) -> range:
@@ -194,7 +234,7 @@ def save(trace: Trace, path: Path) -> None:
     Raises:
         ResultError: the folder cannot be written or the disk is full.
     """
-    vehicles, decisions = trace.vehicles, trace.decisions
+    vehicles, decisions, journeys, streets = trace.vehicles, trace.decisions, trace.journeys, trace.map
     states = sorted({state for shown in trace.signals.values() for state in shown.states})
     code = {state: index for index, state in enumerate(states)}
     text = {
@@ -203,6 +243,8 @@ def save(trace: Trace, path: Path) -> None:
         "vehicle_ids": vehicles.ids,
         "vehicle_types": vehicles.types,
         "states": states,
+        "notes": decisions.notes if any(decisions.notes) else (),
+        "map_lanes": streets.lanes,
     }
     arrays = {
         "first": vehicles.first,
@@ -218,7 +260,14 @@ def save(trace: Trace, path: Path) -> None:
         "decision_s": decisions.time_s,
         "decision_signal": decisions.signal,
         "decision_phase": decisions.phase,
-        "decision_hold_cs": _units(np.nan_to_num(decisions.hold_s, nan=-1.0), SPEED_MPS),
+        "decision_hold_cs": _units(np.nan_to_num(decisions.hold_s, nan=-1.0), TIME_S),
+        "journey_depart_cs": _units(journeys.depart_s, TIME_S),
+        "journey_arrival_cs": _units(np.nan_to_num(journeys.arrival_s, nan=-1.0), TIME_S),
+        "journey_free_flow_cs": _units(journeys.free_flow_s, TIME_S),
+        "map_width_dm": _units(streets.width_m, PLACE_M),
+        "map_motor": streets.motor.astype(np.int64),
+        **_packed_shapes("map_lane", streets.lines),
+        **_packed_shapes("map_junction", streets.junctions),
     }
     packed = {name: _small(np.diff(values, prepend=0)) for name, values in arrays.items()}
     encoded = json.dumps(text, separators=(",", ":"), allow_nan=False).encode()
@@ -240,7 +289,8 @@ def load(path: Path | str) -> Trace:
         version = text["about"]["schema_version"]
         if version != SCHEMA_VERSION:
             raise TraceError(
-                f"Trace {path} has schema version {version!r}, this greenloop reads {SCHEMA_VERSION}; run it again."
+                f"Trace {path} has schema version {version!r}, this greenloop reads {SCHEMA_VERSION}; delete it and "
+                "run its cell again with --trace."
             )
         return _trace(text, arrays)
     except OSError as error:
@@ -249,10 +299,10 @@ def load(path: Path | str) -> Trace:
         raise
     except (ValidationError, ValueError, KeyError, TypeError, IndexError, EOFError, AttributeError) as error:
         raise TraceError(
-            f"Trace {path} is truncated or no greenloop trace; run its cell again with --trace."
+            f"Trace {path} is truncated or no greenloop trace; delete it and run its cell again with --trace."
         ) from error
     except (zipfile.BadZipFile, zlib.error) as error:
-        raise TraceError(f"Trace {path} is truncated; run its cell again with --trace.") from error
+        raise TraceError(f"Trace {path} is truncated; delete it and run its cell again with --trace.") from error
 
 
 def _trace(text: dict[str, Any], arrays: dict[str, Ints]) -> Trace:
@@ -271,11 +321,52 @@ def _trace(text: dict[str, Any], arrays: dict[str, Ints]) -> Trace:
     columns = (vehicles.lane, vehicles.position_m, vehicles.speed_mps, vehicles.x_m, vehicles.y_m)
     if len(vehicles.first) != len(vehicles.ids) + 1 or {len(c) for c in columns} != {int(vehicles.first[-1])}:
         raise ValueError("columns of different lengths")
-    hold_s = arrays["decision_hold_cs"] * SPEED_MPS
-    decisions = Decisions(
-        arrays["decision_s"], arrays["decision_signal"], arrays["decision_phase"], np.where(hold_s < 0, np.nan, hold_s)
+    signals, decisions = _signals(about, text["states"], arrays), _decisions(text["notes"], arrays)
+    streets = StreetMap(
+        lanes=tuple(text["map_lanes"]),
+        width_m=_metres(arrays["map_width_dm"]),
+        motor=arrays["map_motor"].astype(bool),
+        lines=_shapes("map_lane", arrays),
+        junctions=_shapes("map_junction", arrays),
     )
-    return Trace(about, tuple(text["lanes"]), vehicles, _signals(about, text["states"], arrays), decisions)
+    if len({len(streets.lanes), len(streets.width_m), len(streets.motor), len(streets.lines)}) != 1:
+        raise ValueError("lanes of different numbers")
+    return Trace(about, tuple(text["lanes"]), vehicles, signals, decisions, _journeys(arrays), streets)
+
+
+def _decisions(notes: list[dict[str, Any]], arrays: dict[str, Ints]) -> Decisions:
+    time_s = arrays["decision_s"]
+    hold_s = arrays["decision_hold_cs"] * TIME_S
+    told = tuple(notes) if notes else ({},) * len(time_s)
+    if len(told) != len(time_s):
+        raise ValueError("notes of other decisions")
+    return Decisions(
+        time_s, arrays["decision_signal"], arrays["decision_phase"], np.where(hold_s < 0, np.nan, hold_s), told
+    )
+
+
+def _journeys(arrays: dict[str, Ints]) -> Journeys:
+    depart_s, arrival_s, free_flow_s = (
+        np.multiply(arrays[f"journey_{name}_cs"], TIME_S, dtype=np.float64)
+        for name in ("depart", "arrival", "free_flow")
+    )
+    return Journeys(depart_s, np.where(arrival_s < 0, np.nan, arrival_s), free_flow_s)
+
+
+def _packed_shapes(name: str, shapes: Shapes) -> dict[str, NDArray[Any]]:
+    return {
+        f"{name}_first": shapes.first,
+        f"{name}_x_dm": _units(shapes.x_m, PLACE_M),
+        f"{name}_y_dm": _units(shapes.y_m, PLACE_M),
+    }
+
+
+def _shapes(name: str, arrays: dict[str, Ints]) -> Shapes:
+    first = arrays[f"{name}_first"]
+    found = Shapes(first, _metres(arrays[f"{name}_x_dm"]), _metres(arrays[f"{name}_y_dm"]))
+    if not len(found.x_m) == len(found.y_m) == int(first[-1]):
+        raise ValueError("points of other lines")
+    return found
 
 
 def _signals(about: About, states: list[str], arrays: dict[str, Ints]) -> dict[str, SignalStates]:

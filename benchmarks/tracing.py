@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.trace import About, Decisions, Link, Road, Signal, SignalStates, Trace, TraceError, Vehicles
+from benchmarks import metrics, trace_map
+from benchmarks.trace import About, Decisions, Journeys, Link, Road, Signal, SignalStates, Trace, TraceError, Vehicles
 from sim.network import Network
 from sim.session import Outcome
 from sim.signals import check_decisions
@@ -23,9 +26,10 @@ class DecisionLog:
         self._network = network
         self._index = {signal.id: signal.index for signal in network.signals}
         self._rows: list[tuple[float, int, int, float]] = []
+        self._notes: list[dict[str, Any]] = []
 
-    def add(self, time_s: float, decisions: object) -> None:
-        """Note the decisions of one decision time.
+    def add(self, time_s: float, decisions: object, notes: Mapping[str, Mapping[str, object]] | None = None) -> None:
+        """Note the decisions of one decision time, and what the controller can tell of them by signal.
 
         Raises:
             DecisionError: they make no sense.
@@ -34,22 +38,38 @@ class DecisionLog:
             phase = -1 if decision.phase is None else decision.phase
             hold_s = np.nan if decision.hold_s is None else decision.hold_s
             self._rows.append((time_s, self._index[signal_id], phase, hold_s))
+            self._notes.append(_plain((notes or {}).get(signal_id, {})))
 
     def decisions(self) -> Decisions:
         """All of them."""
         table = np.array(self._rows, np.float64).reshape(-1, 4)
         time_s, signal, phase = (table[:, column].astype(np.int64) for column in range(3))
-        return Decisions(time_s, signal, phase, table[:, 3])
+        return Decisions(time_s, signal, phase, table[:, 3], tuple(self._notes))
 
 
-def make(about: About, outcome: Outcome, log: DecisionLog) -> Trace:
-    """Pack what a session with ``SessionOptions(trace=True)`` left.
+def _plain(value: Any) -> Any:
+    """The same as JSON can hold it: no NaN, no arrays, names as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value if isinstance(value, (bool, int, str, type(None))) else str(value)
+
+
+def make(about: About, outcome: Outcome, log: DecisionLog, scheduled: metrics.Vehicles, network: Network) -> Trace:
+    """Pack what a session with ``SessionOptions(trace=True)`` left, and the vehicles that were to drive.
 
     Raises:
         TraceError: SUMO's files are missing or hold other columns.
     """
     lanes, vehicles = _vehicles(outcome.files.vehicles)
-    return Trace(about, lanes, vehicles, _signals(outcome.files.lights, about), log.decisions())
+    journeys = Journeys(scheduled.depart_s, scheduled.arrival_s, scheduled.free_flow_s)
+    lights = _signals(outcome.files.lights, about)
+    return Trace(about, lanes, vehicles, lights, log.decisions(), journeys, trace_map.read(network.net_file))
 
 
 def network_parts(network: Network) -> dict[str, Any]:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.planned import possible_rates
 from llm import dataset
 from llm.dataset import FIRST_SEED, RecordError
-from scenarios import incidents, registry
-from scenarios.city import SPLITS as CITY_SEEDS
-from scenarios.spec import Demand, IncidentRates, Scenario, ScenarioError
-from sim.network import Network
+from scenarios import registry
+from scenarios.spec import Demand, IncidentRates, Scenario
 
 #: Sizes of generated cities, signals; small ones are cheap to branch and as varied in their junctions.
 SIZES = (1, 2, 3, 1, 4, 2, 5, 3, 4, 6)
-#: Generated cities of each split that are used; the next episodes use the same ones with other traffic.
-CITIES = {"train": 80, "validation": 10}
+#: Seeds of the generated cities that are used; the next episodes use the same ones with other traffic. A third has
+#: signals of up to eight phases (``scenarios.city.MANY_PHASES``).
+CITIES = {"train": (*range(80), *range(200, 240)), "validation": (*range(500, 510), *range(510, 515))}
 COLOGNE_SHARE = 0.2
 BEHAVIOURS = (
     "holding",
@@ -119,9 +119,8 @@ def _draw(split: str, number: int, settings: Settings, names: tuple[str, ...]) -
 def _any_scenario(split: str, rng: np.random.Generator) -> str:
     if split == "train" and rng.random() < COLOGNE_SHARE:
         return "cologne1"
-    seeds = CITY_SEEDS[split]
-    place = int(rng.integers(CITIES[split]))
-    return f"city-{SIZES[place % len(SIZES)]}-{seeds[place]}"
+    place = int(rng.integers(len(CITIES[split])))
+    return f"city-{SIZES[place % len(SIZES)]}-{CITIES[split][place]}"
 
 
 def scenario_of(episode: Episode) -> Scenario:
@@ -138,17 +137,6 @@ def scenario_of(episode: Episode) -> Scenario:
         end_s=min(scenario.end_s, end_s),
         demand=Demand(scale=episode.demand_scale, departure_jitter_s=episode.settings.jitter_s),
     )
-    return _with_incidents(changed, episode.seed) if episode.incidents else changed
-
-
-def _with_incidents(scenario: Scenario, seed: int) -> Scenario:
-    """The scenario with incidents of the types that its network has room for."""
-    roads = Network.read(scenario.net_file).roads
-    rates: dict[str, float] = {}
-    for name, rate in RATES.model_dump().items():
-        try:
-            incidents.schedule(scenario.with_(incident_rates=IncidentRates(**{name: rate})), roads, seed)
-        except ScenarioError:  # no two-lane road for roadworks, no way around a closure
-            continue
-        rates[name] = rate
-    return scenario.with_(incident_rates=IncidentRates(**rates))
+    if not episode.incidents:
+        return changed
+    return changed.with_(incident_rates=possible_rates(RATES.model_dump(), changed, episode.seed))

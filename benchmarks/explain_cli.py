@@ -142,11 +142,14 @@ def _known(signals: tuple[str, ...], network: Network) -> set[str]:
 
 
 def _scenario(name: str, incidents: bool) -> Scenario:
-    from benchmarks.run import possible_rates
+    from benchmarks.planned import possible_rates
+    from benchmarks.suite import DEFAULT_RATES
     from scenarios import registry
 
     found = registry.load(Path(name) if name.endswith((".yaml", ".yml")) else name)
-    return found.with_(incident_rates=possible_rates(found)) if incidents else found
+    if not incidents:
+        return found
+    return found.with_(incident_rates=possible_rates(DEFAULT_RATES.model_dump(), found, surely=True))
 
 
 def _print(answer: Answer) -> None:

@@ -11,14 +11,16 @@ import numpy as np
 
 from benchmarks.behaviour import Behaviour, prepared
 from benchmarks.episodes import Episode, scenario_of
+from benchmarks.planned import planned_incidents
 from controllers import registry
 from controllers.base import Controller, RunContext
 from llm import dataset
 from llm.arrivals import MinuteCounts
 from llm.dataset import Record
 from llm.facts import phase_facts
+from llm.forecast_state import ForecastWatch
+from llm.forecasters import Forecaster
 from llm.prompt import intergreen_s, near_roads, phase_arrivals, reports_in_force, signal_prompt
-from scenarios import incidents
 from sim.network import Network, Signal
 from sim.observation import Observation
 from sim.session import Session
@@ -38,13 +40,19 @@ ARRIVALS_KNOWN_S = 120.0
 
 
 class Recorder:
-    """Drives one run and labels decisions at random times."""
+    """Drives one run and labels decisions at random times.
 
-    def __init__(self, episode: Episode) -> None:
+    Args:
+        episode: the run.
+        own: forecasts that records note as the source ``own``, beside persistence and reference.
+    """
+
+    def __init__(self, episode: Episode, own: Forecaster | None = None) -> None:
         self.episode, self.timings = episode, TIMINGS[episode.timings]
         self.scenario = scenario_of(episode)
         self.network_sha256 = dataset.network_sha256(self.scenario.net_file)
         self.rng = np.random.default_rng([episode.seed, 7])
+        self.own, self._own_veh = own, np.empty(0)
 
     def records(self) -> Iterator[Record]:
         """Every record of the run, each once it is known what arrived in the minute after it."""
@@ -55,6 +63,7 @@ class Recorder:
             minutes = Minutes(len(session.network.lanes), self.scenario.begin_s)
             while not session.done:
                 minutes.see(observation)
+                self._forecast(observation)
                 while waiting and waiting[0][0].time_s + ARRIVALS_KNOWN_S <= observation.time_s:
                     yield minutes.complete(*waiting.popleft())
                 decisions = dict(self.driver.act(observation))
@@ -68,8 +77,15 @@ class Recorder:
         for record, signal in waiting:
             yield minutes.complete(record, signal)
 
+    def _forecast(self, observation: Observation) -> None:
+        """Each full minute, as the controller does: the vehicles of the next one on each lane."""
+        if self.own is not None and self.watch.see(observation):
+            states = self.watch.states(observation)
+            self._own_veh = self.watch.lane_arrivals(states, self.own.forecast(states))
+
     def _prepare(self, session: Session) -> None:
         seed, network = self.episode.seed, session.network
+        self.watch = ForecastWatch(network, self.scenario.begin_s)
         context = RunContext(self.scenario, seed, self.timings)
         behaviour = Behaviour(self.episode.behaviour, self.episode.random_share)
         self.driver: Controller = prepared(behaviour, network, seed, context)
@@ -78,7 +94,7 @@ class Recorder:
             name: prepared(registry.make(name), network, seed, context) for name in RIVALS
         }
         self.chance = self._chance(network)
-        self.planned = incidents.schedule(self.scenario, network.roads, seed)
+        self.planned = planned_incidents(self.scenario, network, seed)
 
     def _chance(self, network: Network) -> float:
         """Of labelling at a decision time, so that about the wanted number comes out."""
@@ -155,7 +171,7 @@ class Recorder:
             choices={name: phases[signal.id] for name, phases in choices.items()},
             behaviour=f"{self.episode.behaviour},random={self.episode.random_share:g}",
             demand_scale=self.episode.demand_scale,
-            next_veh={},
+            next_veh={} if self.own is None else {"own": phase_arrivals(signal, self._own_veh)},
             incidents=sorted(i.type for i in self.planned if i.start_s <= now_s < i.end_s and i.edge in near),
         )
 
@@ -166,7 +182,8 @@ class Minutes(MinuteCounts):
     def complete(self, record: Record, signal: Signal) -> Record:
         """The record with its arrivals: as in the minute before, and as they came."""
         known = {"persistence": self.before(record.time_s), "reference": self.within_a_minute(record.time_s)}
-        return replace(record, next_veh={name: phase_arrivals(signal, veh) for name, veh in known.items()})
+        said = {name: phase_arrivals(signal, veh) for name, veh in known.items()}
+        return replace(record, next_veh={**said, **record.next_veh})
 
 
 def _phases(decisions: Any) -> dict[str, int]:

@@ -23,10 +23,10 @@ from benchmarks import results
 from benchmarks.calls import guarded
 from benchmarks.cell import Cell
 from benchmarks.groups import network_file
+from benchmarks.planned import planned_incidents
 from benchmarks.results import FAILED_SUFFIX, RESULT_SUFFIX, ResultError
 from benchmarks.trace import TRACE_SUFFIX
 from controllers import registry
-from scenarios import incidents
 from scenarios.demand import schedule
 from scenarios.spec import Scenario
 from sim.network import Network, NetworkError
@@ -109,7 +109,7 @@ def check(
             guarded(controller, limit_s, registry.make, controller)
     for scenario in scenarios:
         network = Network.read(scenario.net_file)
-        incidents.schedule(scenario, network.roads, seed)
+        planned_incidents(scenario, network, seed)
         schedule(scenario, seed)  # cached: the workers find it done
         if not network.controllable:
             problems = " ".join(signal.problem for signal in network.signals if signal.problem)

@@ -13,13 +13,12 @@ from benchmarks import matrix
 from benchmarks.cell import Cell
 from benchmarks.comparison import BEST
 from benchmarks.metrics import GRIDLOCK, GridlockRule
+from benchmarks.planned import possible_rates
 from benchmarks.suite import DEFAULT_RATES, Suite, Variant
 from benchmarks.suite import load as load_suite
 from controllers import registry
 from scenarios import registry as scenario_registry
-from scenarios.incidents import schedule as incident_schedule
 from scenarios.spec import Incident, Scenario, ScenarioError
-from sim.network import Network
 from sim.timings import TIMINGS, Timings
 from sim.workers import usable_cores
 
@@ -263,26 +262,13 @@ def _changed(scenario: Scenario, request: Request, suite: Suite | None, variant:
         changes["demand"] = {**scenario.demand.model_dump(), **{k: v for k, v in asked.items() if v is not None}}
     incidents = request.incidents or (variant and variant.incidents) or (suite.incidents if suite else False)
     if incidents is True or incidents == "default":
-        changes["incident_rates"] = possible_rates(scenario)
+        changes["incident_rates"] = possible_rates(DEFAULT_RATES.model_dump(), scenario, surely=True)
     elif isinstance(incidents, tuple):
         changes["incidents"] = [incident.model_dump() for incident in incidents]
     try:
         return scenario.with_(**changes) if changes else scenario
     except ScenarioError as error:
         raise RequestError(f"{scenario.name} cannot be changed so: {error}") from error
-
-
-def possible_rates(scenario: Scenario) -> dict[str, float]:
-    """The default rates without the incidents that a network has no place for, such as a closure at one junction."""
-    roads = Network.read(scenario.net_file).roads
-    rates = DEFAULT_RATES.model_dump()
-    for key in rates:
-        certain = {key: 20 * 3600 / scenario.horizon_s}  # so often that one is drawn
-        try:
-            incident_schedule(scenario.with_(incidents=[], incident_rates=certain), roads, seed=1)
-        except ScenarioError:
-            rates[key] = 0.0
-    return rates
 
 
 def _workers(asked: int | None) -> int:

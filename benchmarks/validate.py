@@ -10,8 +10,9 @@ from typing import Any
 
 import typer
 
+from benchmarks.planned import planned_incidents
 from benchmarks.tables import listing, stdout
-from scenarios import incidents, registry
+from scenarios import registry
 from scenarios.demand import schedule
 from scenarios.spec import Scenario, ScenarioError
 from sim.network import Network, Signal
@@ -68,7 +69,7 @@ def examine(network: Network, scenario: Scenario | None) -> Findings:
     notes += [_protected_note(facts) for facts in signals if facts.protected_foes]
     vehicles = None
     if scenario is not None:
-        incidents.schedule(scenario, network.roads, seed=1)
+        planned_incidents(scenario, network, seed=1)
         found = schedule(scenario, seed=1)
         vehicles = len(found.ids)
         if found.unroutable:

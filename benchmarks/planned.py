@@ -1,0 +1,44 @@
+"""The incidents that a run will have, as its session plans them: what is there for checks, labels and rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from scenarios import incidents
+from scenarios.incidents import ScheduledIncident
+from scenarios.spec import Scenario, ScenarioError
+from sim.network import Network
+
+
+def planned_incidents(scenario: Scenario, network: Network, seed: int) -> tuple[ScheduledIncident, ...]:
+    """The incidents that a session of this scenario has under this seed.
+
+    Raises:
+        ScenarioError: a listed one does not fit, or there is no place for a drawn one.
+    """
+    return incidents.schedule(scenario, network.roads, seed, signalled=frozenset(network.lane_edge))
+
+
+def possible_rates(
+    rates: Mapping[str, float], scenario: Scenario, seed: int = 1, *, surely: bool = False
+) -> dict[str, float]:
+    """The rates, with 0 for incidents that the network has no place for, such as a closure at its only junction.
+
+    Args:
+        rates: per hour, under the names of ``IncidentRates``.
+        scenario: gives the network, the trips and the horizon.
+        seed: of the run.
+        surely: try each type at a rate at which one is drawn in any case, so that the answer holds for every seed.
+    """
+    network = Network.read(scenario.net_file)
+    certain = 20 * 3600 / scenario.horizon_s
+    found = {}
+    for name, rate in rates.items():
+        tried = scenario.with_(incidents=[], incident_rates={name: certain if surely else rate})
+        try:
+            planned_incidents(tried, network, seed)
+        except ScenarioError:
+            found[name] = 0.0
+        else:
+            found[name] = rate
+    return found

@@ -277,6 +277,18 @@ def test_a_retrained_adapter_or_another_version_is_another_cell(
     assert len(set(stems)) == 4
 
 
+def test_an_edited_controller_file_is_told_apart_in_its_results(tmp_path: Path, minute: Scenario) -> None:
+    file = tmp_path / "mine.py"
+    hashes = []
+    for phase in (0, 0, 1):
+        file.write_text(
+            "from greenloop import Controller\n\n\nclass Mine(Controller):\n    def act(self, observation):\n"
+            f"        return {{signal.id: {phase} for signal in self.network.controllable}}\n"
+        )
+        hashes.append(run_cell(Cell(minute, f"{file}:Mine", 1)).controller.loaded["code_sha256"])
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
 def test_a_controller_file_that_never_ends_is_stopped(tmp_path: Path, minute: Scenario) -> None:
     file = tmp_path / "endless.py"
     file.write_text("while True:\n    pass\n")

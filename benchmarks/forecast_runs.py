@@ -123,9 +123,9 @@ def _seed(split: str, number: int, runs_per_seed: int) -> int:
 def _scenario_name(split: str, number: int) -> str:
     if split == "train" and number % REAL_EVERY == REAL_EVERY - 1:
         return REAL_TRAINING
-    place = (number - number // REAL_EVERY if split == "train" else number) % CITIES[split]
+    place = (number - number // REAL_EVERY if split == "train" else number) % len(CITIES[split])
     size = LARGE_CITY if number % LARGE_EVERY == LARGE_EVERY - 1 else SIZES[place % len(SIZES)]
-    return f"city-{size}-{CITY_SEEDS[split][place]}"
+    return f"city-{size}-{CITIES[split][place]}"
 
 
 def scenario_of(run: ForecastRun) -> Scenario:

@@ -12,6 +12,7 @@ import numpy as np
 
 from scenarios.city_net import SignalStyle, edge_id
 from scenarios.streets import Plan
+from scenarios.tools import run_tool
 
 MIN_GREEN_S = 7
 _BY_LOAD = 0.65  # of a row's share of green follows its busiest lane, the rest the class of its streets
@@ -132,12 +133,53 @@ class Programs:
         self.net.write_text(_LOGIC.sub(rewritten, text), encoding="utf-8")
 
 
+def add_approach_phases(net: Path) -> None:
+    """Let each approach also go alone, in phases of their own after those of the program (eight at a full crossing).
+
+    Junctions with many phases to choose from are rare among real fixed programs but not in research (the synthetic
+    networks of RESCO have eight), so a controller that learns should have met them.
+
+    Raises:
+        ScenarioError: netconvert refused the network.
+    """
+    alone = net.with_name("alone.net.xml")
+    options = ["-s", net, "-o", alone, "--tls.rebuild", "--tls.layout", "incoming", "--no-warnings"]
+    run_tool("netconvert", [*options, "--offset.disable-normalization"], "Adding phases to a city's signals")
+    single = {match[1]: _rows(match[0]) for match in _LOGIC.finditer(alone.read_text(encoding="utf-8"))}
+    alone.unlink()
+
+    def extended(match: re.Match[str]) -> str:
+        rows = _rows(match[0])
+        greens = [row for row in rows if "y" not in row[0]]
+        added = [(state, MIN_GREEN_S) for state, _ in single[match[1]] if "y" not in state]
+        yellow_s = next((duration_s for state, duration_s in rows if "y" in state), 3)
+        greens += [row for row in added if row[0] not in {state for state, _ in greens}]
+        following = [state for state, _ in (*greens[1:], greens[0])]
+        pairs = [(row, (_between(row[0], after), yellow_s)) for row, after in zip(greens, following, strict=True)]
+        body = "".join(f'        <phase duration="{s}" state="{state}"/>\n' for pair in pairs for state, s in pair)
+        head, _, rest = match[0].partition("\n")
+        return f"{head}\n{body}{rest[rest.rindex('    </tlLogic>') :]}"
+
+    net.write_text(_LOGIC.sub(extended, net.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _between(state: str, after: str) -> str:
+    """The yellow row between two greens: yellow for every link that loses its green."""
+    return "".join("y" if now in "Gg" and then not in "Gg" else now for now, then in zip(state, after, strict=True))
+
+
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
+def _rows(logic: str) -> list[tuple[str, int]]:
+    """State and duration (s) of each row of a program."""
+    durations = (int(value) for value in re.findall(r'duration="(\d+)"', logic))
+    return list(zip(re.findall(r'state="([^"]+)"', logic), durations, strict=True))
+
+
 def _program(logic: str, links: list[Link], style: SignalStyle) -> Program:
-    durations = [int(value) for value in re.findall(r'duration="(\d+)"', logic)]
-    states = re.findall(r'state="([^"]+)"', logic)
+    states = [state for state, _ in _rows(logic)]
+    durations = [duration_s for _, duration_s in _rows(logic)]
     is_left = [
         duration <= style.left_green_s and "y" not in state for state, duration in zip(states, durations, strict=True)
     ]

@@ -20,6 +20,7 @@ from benchmarks.labels import HORIZONS_S, Recorder
 from controllers import registry as controllers
 from llm import dataset
 from llm.dataset import MANIFEST, RecordError
+from llm.forecasters import Forecaster
 from llm.prompt import PROMPT_VERSION
 from scenarios import registry
 from sim.workers import Workers
@@ -27,10 +28,11 @@ from sim.workers import Workers
 
 @dataclass(frozen=True)
 class Job:
-    """An episode and the folder of its records."""
+    """An episode, the folder of its records, and that of a forecast head whose numbers they note."""
 
     episode: Episode
     folder: Path
+    head: Path | None = None
 
 
 class Progress(Protocol):
@@ -42,21 +44,40 @@ class Progress(Protocol):
 
 def record_episode(job: Job) -> int:
     """Run one episode and write its records; runs on a worker. Returns how many."""
-    records = list(Recorder(job.episode).records())
+    records = list(Recorder(job.episode, _numbers_only(job.head)).records())
     dataset.write_shard(job.folder / job.episode.file_name, records)
     return len(records)
 
 
-def collect(episodes: Sequence[Episode], folder: Path, workers: int, progress: Progress) -> dict[str, Any]:
+def _numbers_only(head: Path | None) -> Forecaster | None:
+    if head is None:
+        return None
+    from llm.forecast_language_model import NumbersOnly
+
+    return NumbersOnly(str(head))
+
+
+def collect(
+    episodes: Sequence[Episode], folder: Path, workers: int, progress: Progress, head: Path | None = None
+) -> dict[str, Any]:
     """Run the episodes that have no file yet, and write the manifest. Returns the manifest.
 
+    Args:
+        episodes: all that the folder shall hold.
+        folder: of the records.
+        workers: processes.
+        progress: is told of each episode.
+        head: folder of a forecast head; its part that reads no text gives the forecast source ``own``.
+
     Raises:
+        ForecastError: there is no such head.
         RecordError: the folder holds records of other settings, or cannot be written.
         KeyboardInterrupt: passed on; finished episodes are on disk.
     """
     settings = episodes[0].settings if episodes else Settings()
     _check_settings(folder, settings)
-    todo = [Job(episode, folder) for episode in episodes if not _is_done(folder / episode.file_name)]
+    _numbers_only(head)  # say at once that there is none
+    todo = [Job(episode, folder, head) for episode in episodes if not _is_done(folder / episode.file_name)]
     done, failed = len(episodes) - len(todo), {}
     if todo:
         with Workers(_load, workers) as pool:  # every city once, or workers that share one would wait for it
@@ -69,7 +90,7 @@ def collect(episodes: Sequence[Episode], folder: Path, workers: int, progress: P
                 if ended.problem is not None:
                     failed[name] = ended.problem
                 progress(done, len(episodes), name, ended.value or 0, ended.problem)
-    return dataset.write_manifest(folder, _about(settings, failed))
+    return dataset.write_manifest(folder, _about(settings, failed, head))
 
 
 def _load(name: str) -> None:
@@ -83,7 +104,7 @@ def _is_done(path: Path) -> bool:
         return False
 
 
-def _about(settings: Settings, failed: dict[str, str]) -> dict[str, Any]:
+def _about(settings: Settings, failed: dict[str, str], head: Path | None) -> dict[str, Any]:
     git = provenance.git()
     return {
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -95,6 +116,7 @@ def _about(settings: Settings, failed: dict[str, str]) -> dict[str, Any]:
             for name, path in controllers.files(spec).items()
         },
         "label": {"horizons_s": list(HORIZONS_S), "then": settings.then},
+        "forecast_head_sha256": None if head is None else provenance.content_sha256(head),
         "versions": provenance.versions(),
         "git": git.model_dump() if git else None,
         "failed": failed,

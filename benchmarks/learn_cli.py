@@ -35,6 +35,9 @@ def collect(
     ] = None,
     then: Annotated[str, typer.Option(help="Who goes on after the phase that a branch tries.")] = "holding",
     draw_seed: Annotated[int, typer.Option(min=0, help="Draws other episodes.")] = 0,
+    forecast_head: Annotated[
+        Path | None, typer.Option(help="Note this head's forecasts, too: the folder of greenloop train-forecast.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run training scenarios and write labelled records: texts, numbers, and what every phase would have cost.
@@ -57,7 +60,7 @@ def collect(
     )
     names = tuple(name.strip() for name in scenarios.split(",")) if named else ()
     planned = drawing.plan(split if named else scenarios, episodes, settings, names)
-    manifest = collecting.collect(planned, out, workers or _cores(), _tell)
+    manifest = collecting.collect(planned, out, workers or _cores(), _tell, forecast_head)
     counts = {name: dict(found) for name, found in manifest["counts"].items()}
     if as_json:
         typer.echo(json.dumps({"folder": str(out), "counts": counts, "failed": manifest["failed"]}, indent=1))

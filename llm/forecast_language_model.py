@@ -64,6 +64,27 @@ class WithoutReports(LanguageModelForecaster):
         super().__init__(head, False, threads, device)
 
 
+class NumbersOnly(Forecaster):
+    """The head's part that reads the plain numbers, without any language model: what the text is worth.
+
+    Args:
+        head: as for the whole.
+    """
+
+    def __init__(self, head: str | None = None) -> None:
+        try:
+            self.head, _ = QuantileHead.load(_folder(head))
+        except BackboneError as error:
+            raise ForecastError(str(error)) from error
+
+    def forecast(self, states: Sequence[ForecastState]) -> NDArray[np.float64]:
+        """The quantiles that the numbers alone give."""
+        fields = stacked(states)
+        with torch.inference_mode():
+            said = self.head.plainly(tensor(numbers(fields)))
+        return restored(said.double().numpy(), fields)
+
+
 def _folder(head: str | None) -> Path:
     if head is not None:
         return Path(head).expanduser()

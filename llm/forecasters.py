@@ -155,6 +155,7 @@ _PLACES = {
     "gru": "llm.forecast_gru:Gru",
     "language_model": "llm.forecast_language_model:LanguageModelForecaster",
     "language_model_without_reports": "llm.forecast_language_model:WithoutReports",
+    "language_model_numbers_only": "llm.forecast_language_model:NumbersOnly",
 }
 
 

@@ -17,7 +17,7 @@ from llm.prompt import with_arrivals
 
 METHODS = ("lora", "adalora", "ia3", "prefix", "full")
 #: Where the forecast in a training prompt comes from; "none" leaves it out.
-FORECAST_SOURCES = ("none", "persistence", "reference")
+FORECAST_SOURCES = ("none", "persistence", "reference", "own")
 #: Weight of the answers at the ends of the phases' lines beside that at the prompt's end.
 ON_THE_WAY = 1.0
 _FAR = -1e9
@@ -110,7 +110,8 @@ class PhaseDataset(Dataset[dict[str, Any]]):
         costs, targets, prompt = record.cost(self.training.horizon_s), self._target(record), record.prompt
         if self.reorder:
             rng = np.random.default_rng([self.training.seed, self.epoch, index])
-            source = "none" if self.begins else FORECAST_SOURCES[rng.integers(len(FORECAST_SOURCES))]
+            known = [name for name in FORECAST_SOURCES if name == "none" or name in record.next_veh]
+            source = "none" if self.begins else known[rng.integers(len(known))]
             prompt = with_arrivals(prompt, record.next_veh.get(source, ()))
             order = rng.permutation(record.phases).tolist()
             costs, targets, prompt = costs[order], targets[order], reordered(prompt, order)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import corridor, make_observation
 from llm_tiny import write_adapter, write_model
+from records import make_record
 
+from benchmarks import collect
 from benchmarks.cell import Cell, run_cell
+from benchmarks.episodes import Settings, plan
+from benchmarks.labels import Recorder
 from controllers import forecast_source
 from controllers.base import ControllerError, RunContext
 from controllers.greedy import Greedy
@@ -21,8 +26,9 @@ from controllers.language_model import LanguageModel
 from controllers.registry import make
 from llm.backbone import load
 from llm.forecast_language_model import LanguageModelForecaster
-from llm.forecast_state import ForecastWatch
+from llm.forecast_state import ForecastState, ForecastWatch
 from llm.forecast_training import noted_base
+from llm.forecasters import Forecaster, ForecastError
 from llm.heads import QuantileHead
 from llm.prompt import phase_arrivals
 from scenarios import resco
@@ -240,3 +246,42 @@ def test_a_head_of_another_adapter(
     controller.context = RunContext(scenario, 1, NATIVE)
     with pytest.raises(ControllerError, match="trained on another model, adapter or number of layers"):
         controller.reset(cologne1_network, 1)
+
+
+# --- in records
+
+
+class Constant(Forecaster):
+    """Six vehicles a minute on every approach."""
+
+    def forecast(self, states: Sequence[ForecastState]) -> np.ndarray:
+        return np.full((sum(len(state.approaches) for state in states), 3, 2, 3), 360.0)
+
+
+def test_records_can_note_own_forecasts(cologne1_network: Network) -> None:
+    episode = replace(plan("train", 1, Settings(minutes=5, records_per_episode=4), ["cologne1"])[0], incidents=False)
+    plain, noted = (list(Recorder(episode, own).records()) for own in (None, Constant()))
+    assert plain
+    for before, record in zip(plain, noted, strict=True):
+        own = record.next_veh["own"]
+        assert replace(record, next_veh=before.next_veh) == before
+        assert set(record.next_veh) == {"persistence", "reference", "own"}
+        for phase, number in zip(cologne1_network.signal(record.signal).phases, own, strict=True):
+            roads = {cologne1_network.lane_edge[lane] for lane in phase.lanes}
+            assert 0 < int(number) <= 6 * len(roads)
+
+
+def test_records_of_a_head_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ForecastError, match=r"holds no forecast_head\.safetensors"):
+        collect.collect([], tmp_path / "records", 1, lambda *_: None, tmp_path)
+
+
+def test_training_takes_the_sources_that_a_record_has(llama: Path) -> None:
+    from llm.trainer import PhaseDataset, Training
+
+    record = replace(make_record(), next_veh={"own": ["7", "7", "7"]})
+    tokenizer = load(str(llama)).tokenizer
+    data = PhaseDataset([record] * 60, tokenizer, Training(), reorder=True)
+    data.epoch = 1
+    some = ["next7" in tokenizer.decode(data[k]["input_ids"]) for k in range(60)]
+    assert 15 < sum(some) < 45

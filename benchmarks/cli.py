@@ -10,7 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import compare_cli, explain_cli, forecast_cli, import_cli, learn_cli, plot_cli, report_cli, rl_cli
+from benchmarks import (
+    compare_cli,
+    explain_cli,
+    forecast_cli,
+    import_cli,
+    learn_cli,
+    plot_cli,
+    replay_cli,
+    report_cli,
+    rl_cli,
+)
 
 app = typer.Typer(
     add_completion=False,
@@ -245,6 +255,7 @@ forecast_cli.register(app)
 plot_cli.register(app)
 import_cli.register(app)
 learn_cli.register(app)
+replay_cli.register(app)
 report_cli.register(app)
 rl_cli.register(app)
 

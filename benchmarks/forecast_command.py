@@ -18,15 +18,15 @@ from rich.text import Text
 
 from benchmarks import provenance, tables
 from benchmarks.forecast import PLACES, Score, records_sha256, score
+from benchmarks.forecast_files import CSV_FILE, FAN_FILE, JSON_FILE, Kept, write_fan, write_scores
 from llm import cards, dataset, forecast_data
 from llm.dataset import RecordError, write_bytes
 from llm.forecast_data import ForecastRecord
-from llm.forecast_state import HORIZONS_MIN, TARGETS
+from llm.forecast_state import TARGETS
 from llm.forecasters import ForecastError, checked, make, names
 from llm.heads import FILE
 
 Floats = NDArray[np.float64]
-JSON_FILE, FAN_FILE = "forecast.json", "fan.csv"
 MODEL = "language_model"
 _UNITS = {"flow_veh_h": "Flow until then (veh/h)", "queue_veh": "Queue then (veh)"}
 #: Places that are shown: the flow also near the incidents that change it most.
@@ -68,6 +68,7 @@ def execute(request: Request, as_json: bool) -> None:
     result, said, scored = compare(request)
     write_bytes(request.out / JSON_FILE, json.dumps(result, indent=1).encode())
     scores = [Score(**row) for row in result["scores"]]
+    write_scores(request.out / CSV_FILE, scores)
     shown = next((spec for spec in said if spec.startswith(MODEL)), next(iter(said)))
     write_fan(request.out / FAN_FILE, scored, said[shown])
     if request.figures:
@@ -93,12 +94,9 @@ def compare(request: Request) -> tuple[dict[str, Any], dict[str, Floats], list[F
     train, validation = (forecast_data.read_split(request.records, split) for split in ("train", "validation"))
     known = validation if request.on == "validation" else forecast_data.read_split(request.records, request.on)
     scored = thinned(known, request.limit)
-    said: dict[str, Floats] = {}
-    for spec in specs:
-        typer.echo(f"{spec} ...", err=True)
-        forecaster = make(spec)
-        forecaster.fit(train, validation)
-        said[spec] = checked(spec, forecaster, forecast_data.states(scored))
+    scored_sha256, manifest_sha256 = records_sha256(scored), dataset.manifest_sha256(request.records)
+    kept = Kept(request.out, (scored_sha256, forecast_data.learnt_sha256(request.records)))
+    said = {spec: _said(spec, kept, train, validation, scored) for spec in specs}
     scores = score(scored, said, baseline)
     git = provenance.git()
     about = {
@@ -106,13 +104,30 @@ def compare(request: Request) -> tuple[dict[str, Any], dict[str, Floats], list[F
         "on": request.on,
         "baseline": baseline,
         "records": len(scored),
-        "scored_sha256": records_sha256(scored),
-        "manifest_sha256": dataset.manifest_sha256(request.records),
+        "scored_sha256": scored_sha256,
+        "manifest_sha256": manifest_sha256,
         "versions": provenance.versions(),
         "git": git.model_dump() if git else None,
         "machine": provenance.machine(),
     }
     return {**about, "scores": [row.as_dict() for row in scores]}, said, scored
+
+
+def _said(
+    spec: str,
+    kept: Kept,
+    train: Sequence[ForecastRecord],
+    validation: Sequence[ForecastRecord],
+    scored: Sequence[ForecastRecord],
+) -> Floats:
+    """What one forecaster says, from an earlier run of the same command where there was one."""
+    known = kept.read(spec)
+    typer.echo(f"{spec} ..." if known is None else f"{spec}: kept from an earlier run", err=True)
+    if known is not None:
+        return known
+    forecaster = make(spec)
+    forecaster.fit(train, validation)
+    return kept.write(spec, checked(spec, forecaster, forecast_data.states(scored)))
 
 
 def _specs(request: Request) -> tuple[str, ...]:
@@ -188,31 +203,3 @@ def _labels(specs: Sequence[str]) -> dict[str, str]:
 
 def _bounds(interval: tuple[float, float] | None, form: str) -> str:
     return "" if interval is None else f"[{interval[0]:{form}}, {interval[1]:{form}}]"
-
-
-# --- one approach over a run
-
-
-def write_fan(path: Path, records: Sequence[ForecastRecord], said: Floats) -> None:
-    """Write the flow forecasts of one approach over one run: the busiest one that saw an incident, if any did.
-
-    The columns are those that ``benchmarks.figures.forecast`` draws.
-    """
-    starts = np.cumsum([0, *(len(record.state.approaches) for record in records)])
-    found: dict[tuple[Any, ...], list[tuple[float, int]]] = {}
-    busy: dict[tuple[Any, ...], tuple[bool, float]] = {}
-    for record, start in zip(records, starts[:-1].tolist(), strict=True):
-        for row, edge in enumerate(record.state.approaches):
-            key = (*record.block, record.state.signal, edge)
-            found.setdefault(key, []).append((record.state.time_s, start + row))
-            near, flow = busy.get(key, (False, 0.0))
-            busy[key] = near or bool(record.incidents), flow + float(np.nan_to_num(record.came[row, -1, 0]))
-    arrived = forecast_data.came(records)
-    chosen = max(busy, key=lambda key: busy[key])
-    lines = ["time_s,horizon_min,q10,q50,q90,came,unit"]
-    for time_s, row in sorted(found[chosen]):
-        for h, horizon_min in enumerate(HORIZONS_MIN):
-            values = [*said[row, h, 0], arrived[row, h, 0]]
-            shown = ["" if v != v else f"{v:.1f}" for v in values]
-            lines.append(",".join([f"{time_s:g}", str(horizon_min), *shown, "veh/h"]))
-    write_bytes(path, ("\n".join(lines) + "\n").encode())

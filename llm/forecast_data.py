@@ -256,5 +256,16 @@ def read_split(folder: Path, split: str) -> list[ForecastRecord]:
     return records
 
 
+def learnt_sha256(folder: Path) -> str:
+    """Hash of the records that may be learnt from: it stays when held-out ones are added.
+
+    Raises:
+        RecordError: the manifest is missing or of another kind.
+    """
+    shards = read_manifest(folder)["shards"]
+    learnt = {name: entry["sha256"] for name, entry in shards.items() if not name.startswith(f"{HELD_OUT}/")}
+    return hashlib.sha256(json.dumps(learnt, sort_keys=True).encode()).hexdigest()
+
+
 def _file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

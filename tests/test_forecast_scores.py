@@ -155,7 +155,8 @@ def test_without_a_head_the_language_model_is_left_out(
     assert not [spec for spec in forecast_command._specs(Request(folder)) if spec.startswith("language_model")]
     assert "language model is left out" in capsys.readouterr().err
     named = forecast_command._specs(Request(folder, head=Path("runs/x")))
-    assert named[-2:] == ("language_model:head=runs/x", "language_model_without_reports:head=runs/x")
+    kinds = ("language_model", "language_model_without_reports", "language_model_numbers_only")
+    assert named[-3:] == tuple(f"{kind}:head=runs/x" for kind in kinds)
 
 
 def test_the_table_ranks_and_marks() -> None:
@@ -183,3 +184,42 @@ def test_commands_are_there(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
             cli.main()
         assert ended.value.code == 0
         assert "Examples" in capsys.readouterr().out
+
+
+def test_a_comparison_goes_on_where_it_was(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    request = Request(folder, "validation", ("persistence", "ridge"), out=tmp_path, figures=False)
+    first, _, _ = forecast_command.compare(replace(request, forecasters=("persistence",), baseline=None))
+    again, _, _ = forecast_command.compare(request)
+    assert "persistence: kept from an earlier run\nridge ..." in capsys.readouterr().err
+    rows = {(row["place"], row["target"], row["horizon_min"]): row["mae"] for row in first["scores"]}
+    for row in again["scores"]:
+        if row["forecaster"] == "persistence":
+            assert row["mae"] == rows[row["place"], row["target"], row["horizon_min"]]
+    forecast_command.compare(replace(request, limit=8))  # other records
+    assert "kept" not in capsys.readouterr().err
+    for file in (tmp_path / "forecasts").glob("*.npz"):
+        file.write_bytes(b"broken")
+    forecast_command.compare(request)
+    assert "kept" not in capsys.readouterr().err
+
+
+def test_a_forecaster_that_changed_is_asked_again(folder: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    request = Request(folder, "validation", (f"{mine}:Mine",), out=tmp_path / "out", figures=False)
+    for number in (1.0, 2.0):
+        mine.write_text(
+            "import numpy as np\nfrom greenloop import Forecaster\nclass Mine(Forecaster):\n"
+            "    def forecast(self, states):\n"
+            f"        return np.full((sum(len(s.approaches) for s in states), 3, 2, 3), {number})\n"
+        )
+        _, said, _ = forecast_command.compare(request)
+        assert (next(iter(said.values())) == number).all()
+
+
+def test_scores_as_csv(folder: Path, tmp_path: Path) -> None:
+    forecast_command.execute(Request(folder, "validation", ("ridge", "past_mean"), out=tmp_path, figures=False), True)
+    with (tmp_path / "forecast.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    told = json.loads((tmp_path / "forecast.json").read_text())["scores"]
+    assert [float(row["mae"]) for row in rows] == pytest.approx([row["mae"] for row in told], abs=1e-4)
+    assert {"mae_low", "mae_high", "coverage_low", "difference_high"} <= set(rows[0])

@@ -118,6 +118,7 @@ def run_cell(cell: Cell, trace_file: Path | None = None, log_file: Path | None =
         emissions=True,
         edge_interval_s=ROAD_INTERVAL_S,
         trace=trace_file is not None,
+        lane_areas_m=controller.lane_areas_m,
         work_dir=cell.work_dir,
     )
     with Session(cell.scenario, cell.seed, cell.timings, options) as session:

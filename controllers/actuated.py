@@ -78,7 +78,10 @@ class Actuated(_SumoActuated):
 class DelayBased(_SumoActuated):
     """SUMO's delay_based type: a green goes on while vehicles with accumulated time loss are in its detectors' range.
 
-    Defaults are SUMO's own. Source: https://sumo.dlr.de/docs/Simulation/Traffic_Lights.html (time-loss based control).
+    Defaults are SUMO's own. Its detectors are there from the start of the simulation, because SUMO crashes when they
+    are added while vehicles drive there.
+
+    Source: https://sumo.dlr.de/docs/Simulation/Traffic_Lights.html (time-loss based control).
     """
 
     type = "delay_based"
@@ -92,8 +95,9 @@ class DelayBased(_SumoActuated):
     ) -> None:
         super().__init__(max_green_s, min_green_s)
         self.detector_range_m = check_number(self.type, "detector_range_m", detector_range_m, above=True)
+        self.lane_areas_m = self.detector_range_m
         self.min_time_loss_s = check_number(self.type, "min_time_loss_s", min_time_loss_s)
 
     def params(self) -> Mapping[str, str]:
-        """Range of the lane-area detectors, and the time loss that counts."""
-        return {"detectorRange": f"{self.detector_range_m:g}", "minTimeLoss": f"{self.min_time_loss_s:g}"}
+        """Range of the lane-area detectors, and the time loss that counts; SUMO reads no other spelling."""
+        return {"detectorRange": f"{self.detector_range_m:g}", "minTimeloss": f"{self.min_time_loss_s:g}"}

@@ -42,11 +42,14 @@ class Controller(ABC):
         observes: False if ``act`` reads nothing but the clock; the run then skips detectors and is faster.
         looks_ahead: True if ``act`` calls ``context.session.branch``.
         deterministic: True if the same seed gives bit-identical results.
+        lane_areas_m: length of the lane-area detectors that its programs of SUMO's type delay_based need; None for
+            none (``sim.session.SessionOptions``).
     """
 
     observes: bool = True
     looks_ahead: bool = False
     deterministic: bool = True
+    lane_areas_m: float | None = None
     context: RunContext | None = None
 
     def reset(self, network: Network, seed: int) -> None:

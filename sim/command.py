@@ -9,6 +9,7 @@ from xml.sax.saxutils import quoteattr
 from sim.network import REACH_M, Network
 
 DETECTOR_PREFIX = "greenloop."
+AREA_PREFIX = "greenloop.area."
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class SessionOptions:
         emissions: CO2 and fuel in the trip output.
         edge_interval_s: period of the road output (mean speed and density per road), None for none.
         trace: write where every vehicle is and what every signal shows, second by second.
+        lane_areas_m: length of the lane-area detectors before each stop line that programs of SUMO's type delay_based
+            need from the start (its own, added while vehicles drive there, make SUMO crash); None for none.
         work_dir: where SUMO writes; a temporary folder, removed by ``close``, when None.
     """
 
@@ -33,6 +36,7 @@ class SessionOptions:
     emissions: bool = False
     edge_interval_s: float | None = None
     trace: bool = False
+    lane_areas_m: float | None = None
     work_dir: Path | None = None
 
 
@@ -136,6 +140,12 @@ def _write_additional(network: Network, options: SessionOptions, files: OutputFi
             rows.append(
                 f'<inductionLoop id={quoteattr(DETECTOR_PREFIX + lane)} lane={quoteattr(lane)} pos="{position_m:.2f}" '
                 'period="60" file="NUL"/>'
+            )
+    if options.lane_areas_m is not None:
+        for lane, length_m in zip(network.lanes, network.lane_length_m, strict=True):
+            rows.append(
+                f'<laneAreaDetector id={quoteattr(AREA_PREFIX + lane)} lane={quoteattr(lane)} endPos="{length_m:.2f}" '
+                f'length="{options.lane_areas_m:g}" period="300" friendlyPos="true" file="NUL"/>'
             )
     if options.edge_interval_s is not None:
         rows.append(

@@ -33,7 +33,7 @@ from sim.events import SUMO_OPTIONS
 from sim.network import Network
 from sim.observation import Observation
 from sim.server import Start
-from sim.signals import Decision, check_decisions
+from sim.signals import Decision, check_decisions, check_needs_no_areas
 from sim.timings import NATIVE, Timings
 
 if TYPE_CHECKING:
@@ -249,6 +249,8 @@ class Session:
 
     def _advance(self, decisions: object, observe: bool, seconds: float | None = None) -> Any:
         checked = check_decisions(self.network, decisions)
+        if self.options.lane_areas_m is None and self.time_s > self.scenario.begin_s:
+            check_needs_no_areas(checked)
         seconds = float(self.timings.decision_interval_s) if seconds is None else seconds
         observation, self.time_s, network_delay, signal_delay = self._ask("step", checked, seconds, observe)
         self.delay = IntervalDelay(network_delay, signal_delay)

@@ -74,6 +74,20 @@ def check_decisions(network: Network, decisions: object) -> dict[str, Decision]:
     return {str(name): _check_one(signals.get(name), name, asked) for name, asked in decisions.items()}
 
 
+def check_needs_no_areas(decisions: Mapping[str, Decision]) -> None:
+    """Refuse what makes SUMO crash: a delay_based program that adds its detectors under vehicles that drive there.
+
+    Raises:
+        DecisionError: there is one.
+    """
+    for name, decision in decisions.items():
+        if decision.program is not None and decision.program.type == "delay_based":
+            raise DecisionError(
+                f"The program for signal '{name}' is of SUMO's type delay_based, whose detectors must be there before "
+                "the first vehicle; give the controller lane_areas_m, their length in metres."
+            )
+
+
 def _check_one(signal: Signal | None, name: object, asked: object) -> Decision:
     if signal is None:
         raise DecisionError(f"The controller decided for signal {name!r}, which is not in the network.")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scenarios.incidents import ScheduledIncident
 from scenarios.spec import Scenario
-from sim.command import SessionOptions
+from sim.command import AREA_PREFIX, SessionOptions
 from sim.detectors import Detectors
 from sim.events import Events
 from sim.faults import DetectorFaults
@@ -194,10 +194,18 @@ class Simulation:
             for step in program.rows
         ]
         logic = light.Logic("greenloop", LIBSUMO_TYPES[program.type], row, phases)
-        logic.subParameter = dict(program.params)  # libsumo drops what its constructor is given
+        # libsumo drops what its constructor is given
+        logic.subParameter = dict(program.params) | self._lane_areas(signal_id, program)
         light.setProgramLogic(signal_id, logic)  # SUMO ignores an offset here, and starts the row anew
         light.setProgram(signal_id, "greenloop")
         light.setPhaseDuration(signal_id, _rest_s(program, row, self.time_s))
+
+    def _lane_areas(self, signal_id: str, program: Program) -> dict[str, str]:
+        """Which detectors a delay_based program reads: those that were there before the first vehicle."""
+        if program.type != "delay_based" or self.options.lane_areas_m is None:
+            return {}
+        lanes = set(self.conn.trafficlight.getControlledLanes(signal_id)) & set(self.network.lanes)
+        return {lane: AREA_PREFIX + lane for lane in sorted(lanes)}
 
     def observe(self) -> Observation:
         """Read everything that a controller may see now."""

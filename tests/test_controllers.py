@@ -13,6 +13,7 @@ from helpers import corridor, crossing, make_observation, make_signal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.cell import Cell, run_cell
 from controllers import registry
 from controllers.actuated import Actuated, DelayBased
 from controllers.base import Controller, ControllerError, RunContext
@@ -26,13 +27,14 @@ from controllers.programs import green_rows, retimed, with_greens
 from controllers.random_phase import RandomPhase
 from controllers.sotl import Sotl
 from controllers.webster import Webster
+from scenarios import registry as scenarios
 from scenarios import resco
 from scenarios.spec import Scenario
 from scenarios.tools import run_tool
 from sim.network import Movement, Network
 from sim.observation import Observation
 from sim.session import Session, SessionOptions
-from sim.signals import Auditor, Decision, Program, check_decisions
+from sim.signals import Auditor, Decision, DecisionError, Program, check_decisions
 from sim.timings import CLEARANCE, NATIVE, RESCO, Timings
 
 NAN = float("nan")
@@ -180,6 +182,26 @@ def test_delay_based_never_undercuts_the_minimum_green() -> None:
     assert decision.program is not None
     assert decision.program.type == "delay_based"
     assert {row.min_s for row in decision.program.rows if row.min_s is not None} == {12}
+
+
+def test_delay_based_runs_after_a_warm_up_and_heeds_its_parameters() -> None:
+    """SUMO 1.28 crashes where a program's own detectors are added under vehicles, so these are there from the start."""
+    whole = scenarios.load("city-1-7")
+    scenario = whole.with_(end_s=whole.begin_s + whole.warmup_s + 300)
+    specs = ("delay_based", "delay_based:detector_range_m=20", "delay_based:min_time_loss_s=60")
+    delays = [run_cell(Cell(scenario, spec, seed=1)).metrics["delay_s"] for spec in specs]
+    assert len(set(delays)) == 3
+
+
+def test_delay_based_programs_without_their_detectors_are_refused() -> None:
+    scenario = scenarios.load("city-1-7")
+    with Session(scenario, seed=1) as session:
+        session.start()
+        decisions = act(ready(DelayBased(), session.network), make_observation(session.network))
+        with pytest.raises(
+            DecisionError, match="before the first vehicle; give the controller lane_areas_m"
+        ):
+            session.step(decisions)
 
 
 # --- greedy ----------------------------------------------------------------------------------------------------------

@@ -17,16 +17,17 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-#: Okabe and Ito's palette without its yellow, which is too pale for lines on white.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
+#: Lines: 3 to 1 or more on white and on the report's dark paper, apart for colour-blind readers (tests measure both).
+#: Blue, green, purple and black are Okabe and Ito's; their orange, sky blue and yellow are too pale for lines on white.
+PALETTE = ("#0072B2", "#8A33F0", "#009E73", "#CC79A7", "#CC0033", "#000000")
 #: The same controller has the same colour in every figure: fixed time is grey, the language model vermillion.
-FIXED = {"fixed_time": "#7F7F7F", "greedy": "#0072B2", "max_pressure": "#009E73", "lookahead": "#000000"}
+FIXED = {"fixed_time": "#6F6F6F", "greedy": "#0072B2", "max_pressure": "#009E73", "lookahead": "#000000"}
 MODEL_COLOUR = "#D55E00"
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)))
 PATTERNS = ("-", (0, (6, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1)), (0, (6, 1.5, 1.5, 1.5, 1.5, 1.5)))
 INK, QUIET, INCIDENT = "#222222", "#6B6B6B", "#F2D5A7"
-#: Lights, from Okabe and Ito's palette: in grey print red is dark, green middle and yellow pale.
-RED, YELLOW, GREEN, BAND = "#B2182B", "#F0C03C", "#3BA98A", "#D8EFE6"
+#: Lights: in grey print red is darkest and yellow palest. A green band, like an incident, is an area behind the lines.
+RED, YELLOW, GREEN, BAND = "#B2182B", "#B58A00", "#1F7A63", "#D8EFE6"
 WIDTH_IN = 7.0
 FORMATS = ("pdf", "svg", "png")
 

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,6 +105,53 @@ def test_labels_keep_their_order_and_distance(positions: list[float]) -> None:
     assert all(gap >= 10.0 - 1e-9 for gap in gaps)
     assert max(placed) <= 100.0 + 1e-9
     assert min(placed) >= -1e-9
+
+
+#: Linear RGB as readers without red, green or blue cones see it (Machado et al. 2009, full severity).
+SEEN = {
+    "all cones": np.eye(3),
+    "no red": np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]),
+    "no green": np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]),
+    "no blue": np.array([[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]]),
+}
+WHITE, DARK_PAPER = "#FFFFFF", "#14181C"
+
+
+def linear(colour: str) -> np.ndarray:
+    part = np.array([int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)])
+    return np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one: str, other: str) -> float:
+    """By WCAG 2."""
+    low, high = sorted(float(linear(colour) @ (0.2126, 0.7152, 0.0722)) for colour in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def lab(colour: str, seen: np.ndarray) -> np.ndarray:
+    """CIELAB, D65."""
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ np.clip(
+        seen @ linear(colour), 0, 1
+    )
+    x, y, z = (np.cbrt(v) if v > 0.008856 else 7.787 * v + 16 / 116 for v in xyz / (0.9505, 1.0, 1.089))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+LINES = sorted({*style.PALETTE, *style.FIXED.values(), style.MODEL_COLOUR})
+
+
+@pytest.mark.parametrize("colour", [*LINES, style.RED, style.YELLOW, style.GREEN])
+def test_lines_and_lights_stand_out_from_the_paper(colour: str) -> None:
+    assert contrast(colour, WHITE) >= 3
+    if colour in LINES and colour != "#000000":  # the report draws black as its ink, and lights on white only
+        assert contrast(colour, DARK_PAPER) >= 3
+
+
+@pytest.mark.parametrize("seen", SEEN.values(), ids=SEEN)
+def test_colours_are_told_apart_by_every_eye(seen: np.ndarray) -> None:
+    for colours in (LINES, [style.RED, style.YELLOW, style.GREEN]):
+        for one, other in itertools.combinations(colours, 2):
+            assert np.linalg.norm(lab(one, seen) - lab(other, seen)) > 12, (one, other)
 
 
 def test_known_controllers_keep_their_colours() -> None:

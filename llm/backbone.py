@@ -18,7 +18,7 @@ from llm import cards
 from llm.default_model import GGUF_SHA256, BackboneError, fetch, file_sha256, is_cached, quiet_transformers
 from llm.precision import out_of_memory
 
-__all__ = ["DEFAULT", "Backbone", "BackboneError", "fetch", "is_cached", "keep_first_layers", "load"]
+__all__ = ["DEFAULT", "Backbone", "BackboneError", "fetch", "is_cached", "keep_first_layers", "load", "untie_head"]
 
 DEFAULT = "default"
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -200,6 +200,15 @@ def keep_first_layers(model: Any, layers: int) -> None:
         model.config.layer_types = model.config.layer_types[:layers]
 
 
+def untie_head(model: Any) -> None:
+    """Give the output head weights of its own, in place, so that an adapter of the head leaves the embeddings alone."""
+    from torch import nn
+
+    head = model.get_output_embeddings()
+    head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=head.weight.requires_grad)
+    model.config.tie_word_embeddings = False
+
+
 def _with_adapter(model: Any, adapter: Path, name: str, layers: int) -> Any:
     """The model with the adapter in it, merged where the method allows (it then costs nothing)."""
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -207,6 +216,8 @@ def _with_adapter(model: Any, adapter: Path, name: str, layers: int) -> Any:
     config, weights = _read_adapter(adapter)
     made_for = config.base_model_name_or_path or "another model"
     config.inference_mode, config.base_model_name_or_path = True, model.name_or_path  # paths differ between machines
+    if "lm_head" in (getattr(config, "target_modules", None) or ()):
+        untie_head(model)
     try:
         with warnings.catch_warnings():  # PEFT 0.21 asks transformers 5 by an old name
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)

@@ -19,7 +19,7 @@ import torch
 from transformers import EarlyStoppingCallback, TrainingArguments
 
 from llm import cards, dataset
-from llm.backbone import Backbone, load
+from llm.backbone import Backbone, load, untie_head
 from llm.dataset import Record
 from llm.phase_net import ABOUT, PhaseNet
 from llm.precision import BF16, PRECISIONS, resolve
@@ -230,7 +230,10 @@ def _adapted(training: Training, backbone: Backbone, steps: int) -> Any:
     options: dict[str, Any] = {"task_type": "CAUSAL_LM"}
     targets = [name for name in linear if name in names] or "all-linear"
     low_rank = {"lora_alpha": 2 * training.rank, "lora_dropout": 0.0, "target_modules": targets}
+    if training.method == "head":
+        untie_head(network)
     config = {
+        "head": lambda: peft.LoraConfig(**{**low_rank, "target_modules": ["lm_head"]}, r=training.rank, **options),
         "lora": lambda: peft.LoraConfig(r=training.rank, **low_rank, **options),
         "adalora": lambda: peft.AdaLoraConfig(
             init_r=training.rank,

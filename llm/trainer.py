@@ -15,7 +15,7 @@ from transformers import Trainer, TrainerCallback
 from llm.dataset import Record, reordered, soft_targets
 from llm.prompt import with_arrivals
 
-METHODS = ("lora", "adalora", "ia3", "prefix", "full")
+METHODS = ("lora", "adalora", "ia3", "prefix", "head", "full")
 #: Where the forecast in a training prompt comes from; "none" leaves it out.
 FORECAST_SOURCES = ("none", "persistence", "reference", "own")
 #: Weight of the answers at the ends of the phases' lines beside that at the prompt's end.
@@ -32,7 +32,7 @@ class Training:
         layers: the first so many decoder layers; None for all.
         start: folder of an adapter to go on from, of the same layers and method; None for a fresh one.
         method: one of ``METHODS``.
-        rank: of LoRA and AdaLoRA; number of virtual tokens of prefix tuning.
+        rank: of LoRA, AdaLoRA and the change of the output head; number of virtual tokens of prefix tuning.
         horizon_s: which of the recorded costs to learn.
         temperature_veh_s: cost that makes a phase's share smaller by a factor of e.
         distil: the part of each target that comes from the plain neural network on the same records, which has
@@ -249,12 +249,22 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
     def _letters_at(self, model: Any, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """(batch, places, letters) logits at some places of each prompt."""
         network = model.get_base_model() if hasattr(model, "get_base_model") else model
-        hidden = network.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+        # The Trainer's own autocast wraps the whole model's forward, which is not called here.
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.args.bf16):
+            hidden = network.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
         hidden = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
         head = network.get_output_embeddings()
         bias = None if head.bias is None else head.bias[self.letters].float()
         with torch.autocast(hidden.device.type, enabled=False):  # the letters' logits lie close together
-            return torch.nn.functional.linear(hidden.float(), head.weight[self.letters].float(), bias)
+            return torch.nn.functional.linear(hidden.float(), _rows(head, self.letters).float(), bias)
+
+
+def _rows(head: Any, letters: list[int]) -> torch.Tensor:
+    """The output head's weights of some tokens, with what an adapter of the head adds to them."""
+    rows: torch.Tensor = head.weight[letters]
+    for name in getattr(head, "active_adapters", ()):
+        rows = rows + head.scaling[name] * head.lora_B[name].weight[letters] @ head.lora_A[name].weight
+    return rows
 
 
 def _cross_entropy(targets: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

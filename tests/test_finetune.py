@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers import crossing, make_observation
 from llm_tiny import write_adapter, write_model
 from records import make_record
@@ -117,13 +118,36 @@ def test_batches_of_like_lengths_in_no_order(llama: Path) -> None:
     assert abs(np.corrcoef(np.arange(len(means)), means)[0, 1]) < 0.6
 
 
-@pytest.mark.parametrize("method", ["adalora", "ia3", "prefix", "full"])
+@pytest.mark.parametrize("method", ["adalora", "ia3", "prefix", "head", "full"])
 def test_other_methods(method: str, llama: Path, records: Path, tmp_path: Path) -> None:
     metrics = finetune.train(tiny(llama, method=method, train_limit=64), [records], tmp_path, quiet=True)
     assert np.isfinite(metrics["regret_veh_s"])
     folder = tmp_path / "adapter"
     loaded = load(str(folder)) if method == "full" else load(str(llama), adapter=folder)
     assert loaded.layers == 2
+
+
+def test_only_the_head_learns(llama: Path, records: Path, tmp_path: Path) -> None:
+    """The letters' rows of the output head change, and neither the layers nor the embeddings, also when loaded."""
+    finetune.train(tiny(llama, method="head", learning_rate=1e-2), [records], tmp_path, quiet=True)
+    before, after = load(str(llama), layers=2).model, load(str(llama), adapter=tmp_path / "adapter").model
+    changed = {
+        name
+        for (name, old), new in zip(before.state_dict().items(), after.state_dict().values(), strict=True)
+        if not torch.equal(old, new)
+    }
+    assert changed == {"lm_head.weight"}
+
+
+def test_bf16_reaches_the_layers(llama: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Trainer's own autocast does not: it wraps a forward that the loss does not call."""
+    kinds: set[tuple[bool, torch.dtype]] = set()
+    silu = torch.nn.functional.silu
+    monkeypatch.setattr(
+        torch.nn.functional, "silu", lambda x, *rest: (kinds.add((x.requires_grad, x.dtype)), silu(x, *rest))[1]
+    )
+    finetune.train(tiny(llama, precision="bf16", train_limit=32), [records], tmp_path, quiet=True)
+    assert {kind for learns, kind in kinds if learns} == {torch.bfloat16}
 
 
 def test_other_settings_in_the_same_folder(trained: tuple[Path, dict[str, Any]], llama: Path, records: Path) -> None:

@@ -23,17 +23,25 @@ class Fallback:
         owner: name of the controller that it stands in for.
         kind: class of the owner, which cannot stand in for itself.
         reasons: all reasons that ``count`` knows.
+        called: the owner at the beginning of a sentence; its name when missing.
 
     Raises:
         ControllerError: there is no such controller, or it cannot stand in.
     """
 
-    def __init__(self, spec: str, owner: str, kind: type[Controller], reasons: Collection[str]) -> None:
-        self.controller, self.owner, self.reasons = make(spec), owner, tuple(reasons)
+    def __init__(
+        self, spec: str, owner: str, kind: type[Controller], reasons: Collection[str], called: str = ""
+    ) -> None:
+        self.controller, self.called, self.reasons = make(spec), called or owner, tuple(reasons)
         if isinstance(self.controller, kind):
             raise ControllerError(f"{owner}: the fallback must be another kind of controller, such as 'greedy'.")
         if self.controller.looks_ahead:
             raise ControllerError(f"{owner}: '{spec}' looks ahead, so it is no fallback; choose 'greedy'.")
+
+    @property
+    def name(self) -> str:
+        """The class of the controller that stands in."""
+        return type(self.controller).__name__
 
     def reset(self, network: Network, seed: int, context: RunContext | None) -> None:
         """Prepare for a run, with all counts at 0."""
@@ -52,10 +60,10 @@ class Fallback:
         if self._counts[reason] == decisions:
             LOGGER.warning(
                 "%s failed (%s: %s); %s decides instead, counted as fallback_%s.",
-                self.owner,
+                self.called,
                 reason,
                 " ".join(detail.split())[:200],
-                type(self.controller).__name__,
+                self.name,
                 reason,
             )
 

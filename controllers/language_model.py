@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from controllers import decision_log, forecast_source
 from controllers.base import Controller, ControllerError
+from controllers.fallback import Fallback
 from controllers.parameters import check_choice
-from controllers.registry import make
 from llm import cards
 from llm.backbone import DEFAULT, BackboneError, load
 from llm.explain import Explanation
@@ -85,11 +85,8 @@ class LanguageModel(Controller):
     ) -> None:
         if deadline_s is not None and not (isinstance(deadline_s, (int, float)) and deadline_s > 0):
             raise ControllerError(f"language_model: deadline_s is {deadline_s!r}; give seconds above 0.")
-        self.fallback = make(fallback)
-        if isinstance(self.fallback, LanguageModel):
-            raise ControllerError("language_model: the fallback must be another kind of controller, such as 'greedy'.")
-        if self.fallback.looks_ahead:
-            raise ControllerError(f"language_model: '{fallback}' looks ahead, so it is no fallback; choose 'greedy'.")
+        self.fallback = fallback
+        self._fallback = Fallback(fallback, "language_model", LanguageModel, REASONS, called="The language model")
         self.model, self.layers, self.threads, self.device = str(model), layers, threads, device
         self.adapter = _adapter_folder(self.model, adapter, layers)
         self.precision, self.deadline_s = precision, deadline_s
@@ -115,10 +112,8 @@ class LanguageModel(Controller):
             raise ControllerError(str(error)) from error
         backbone = self._scorer.backbone
         self._source = forecast_source.make(self.forecast, network, self.context, backbone, self.adapter)
-        self.fallback.context = self.context
-        self.fallback.reset(network, seed)
+        self._fallback.reset(network, seed, self.context)
         self._counts: Counter[str] = Counter()
-        self._said: set[str] = set()
         self._remembered: OrderedDict[str, Scores] = OrderedDict()
         self._asked = {}
 
@@ -133,8 +128,7 @@ class LanguageModel(Controller):
         self._counts["batches"] += 1
         decisions, failed = self._ask(due, observation)
         if failed:
-            instead = self.fallback.act(observation)
-            decisions.update({signal.id: instead[signal.id] for signal in failed if signal.id in instead})
+            decisions |= self._fallback.act(failed, observation)
         if self.log is not None:
             decision_log.append(self.log, self.context, observation.time_s, decisions, self.notes())
         return decisions
@@ -161,7 +155,7 @@ class LanguageModel(Controller):
         """
         note = self._asked.get(signal, {})
         if "fallback" in note or "scores" not in note:
-            stood_in = f"{type(self.fallback).__name__} decided in the model's place ({note.get('fallback')})"
+            stood_in = f"{self._fallback.name} decided in the model's place ({note.get('fallback')})"
             raise ControllerError(
                 f"There is nothing of the model's to explain at '{signal}': "
                 f"{stood_in if 'fallback' in note else 'it has decided nothing there'}."
@@ -190,10 +184,13 @@ class LanguageModel(Controller):
 
         ``close`` are those that were read again in fp32, because bf16 left two phases nearly alike.
         """
-        fallbacks = {f"fallback_{reason}": self._counts[reason] for reason in REASONS}
         plain = {name: self._counts[name] for name in ("decisions", "batches", "tokens", "remembered", "close")}
         forecasts = {} if self.forecast == "none" else {"forecasts_failed": self._counts["forecasts_failed"]}
-        return {**plain, "fallbacks": sum(fallbacks.values()), **fallbacks, **forecasts}
+        return {**plain, **self._fallback.counters(), **forecasts}
+
+    def close(self) -> None:
+        """Release what the fallback holds; the model stays loaded for the next run."""
+        self._fallback.close()
 
     def provenance(self) -> dict[str, str | int | None]:
         """What decided: hashes of model and adapter, layers and precision in use, and the prompt's version."""
@@ -235,8 +232,7 @@ class LanguageModel(Controller):
             self._source.see(observation)
         except Exception as error:  # a forecast is worth no run
             self._counts["forecasts_failed"] += 1
-            if "forecast" not in self._said:
-                self._said.add("forecast")
+            if self._counts["forecasts_failed"] == 1:
                 detail = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
                 LOGGER.warning("The forecast failed (%s); prompts say that arrivals are unknown.", detail)
 
@@ -265,18 +261,9 @@ class LanguageModel(Controller):
 
     def _fail(self, reason: str, signals: list[Signal], detail: str) -> list[Signal]:
         """Count these signals' decisions for the fallback, say it once, and return the signals."""
-        self._counts[reason] += len(signals)
         for signal in signals:
             self._asked.setdefault(signal.id, {})["fallback"] = reason
-        if reason not in self._said:
-            self._said.add(reason)
-            LOGGER.warning(
-                "The language model failed (%s: %s); %s decides instead, counted as fallback_%s.",
-                reason,
-                " ".join(detail.split())[:200],
-                type(self.fallback).__name__,
-                reason,
-            )
+        self._fallback.count(reason, detail, len(signals))
         return signals
 
 

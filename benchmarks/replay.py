@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,7 +19,10 @@ from benchmarks import provenance, replay_data, results
 from benchmarks.credit import address, credit
 from benchmarks.replay_choice import Chosen, ReplayError, Wish, choose
 
-__all__ = ["ReplayError", "Wish", "Written", "write"]
+if TYPE_CHECKING:
+    from benchmarks.replay_film import Span
+
+__all__ = ["ReplayError", "Wish", "Written", "write", "write_film"]
 
 FOLDER = Path(__file__).parent / "replay"
 #: In this order: each may use what those before it define.
@@ -27,7 +31,7 @@ SCRIPTS = ("data.js", "map.js", "side.js", "page.js")
 
 @dataclass(frozen=True)
 class Written:
-    """A replay that was written: where, how large, which controllers, and what was left out, in sentences."""
+    """A page or a film that was written: where, how large, which run, and what was left out, in sentences."""
 
     path: Path
     size_mb: float
@@ -48,10 +52,32 @@ def write(places: Sequence[Path], out: Path, wish: Wish | None = None) -> Writte
     Raises:
         ReplayError, ResultError, TraceError: there is nothing to play, or the page cannot be written; one sentence.
     """
-    if out.is_dir():
-        raise ReplayError(f"{out} is a folder; give --out a file, such as {out / 'replay.html'}.")
+    _check_file(out, "replay.html")
     chosen, problems = choose(places, wish or Wish())
     results.write_text(out, render(chosen))
+    return _written(out, chosen, problems)
+
+
+def write_film(places: Sequence[Path], out: Path, wish: Wish | None = None, span: Span | None = None) -> Written:
+    """Write a GIF or an MP4, by the ending of ``out``, of some minutes of one run or two side by side.
+
+    Raises:
+        ReplayError, ResultError, TraceError: as ``write``; or there is no such kind of film.
+    """
+    from benchmarks import replay_film
+
+    _check_file(out, "replay.gif")
+    chosen, problems = choose(places, wish or Wish())
+    replay_film.write(chosen, labels(chosen), out, span)
+    return _written(out, chosen, problems)
+
+
+def _check_file(out: Path, example: str) -> None:
+    if out.is_dir():
+        raise ReplayError(f"{out} is a folder; name a file, such as {out / example}.")
+
+
+def _written(out: Path, chosen: Sequence[Chosen], problems: Sequence[str]) -> Written:
     about = chosen[0].trace.about
     names = tuple(one.run.controller.name for one in chosen)
     return Written(out, out.stat().st_size / 1e6, about.scenario, about.seed, names, tuple(problems))

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from benchmarks.cell import BLOCKING
 from benchmarks.replay_choice import Chosen
 from benchmarks.trace import PLACE_M, Trace
 from benchmarks.trace_map import Floats, Ints, StreetMap
@@ -28,7 +28,7 @@ DELAY_STEP_S = 5
 #: What a vehicle is to the page.
 CAR, WRECK, EMERGENCY = 0, 1, 2
 COMPASS = ("east", "north-east", "north", "north-west", "west", "south-west", "south", "south-east")
-TURNS = {"s": "ahead", "l": "left", "r": "right", "t": "back", "L": "half left", "R": "half right"}
+TURNS = {"l": "left", "L": "half left", "s": "ahead", "R": "half right", "r": "right", "t": "back"}
 
 
 class Packer:
@@ -69,7 +69,7 @@ def packed(chosen: Sequence[Chosen], names: Sequence[str]) -> str:
         "end_s": int(about.end_s),
         "delay_step_s": DELAY_STEP_S,
         "signals": signals(trace, frame),
-        "incidents": [incidents(one.trace, frame) for one in chosen],
+        "incidents": [[_on_map(one.trace, known, frame) for known in incidents(one.trace)] for one in chosen],
         "runs": runs,
         "size_dm": frame.size_dm,
     }
@@ -102,6 +102,10 @@ class Frame:
         return [int(x_dm[0]), int(y_dm[0])]
 
 
+def _on_map(trace: Trace, incident: dict[str, Any], frame: Frame) -> dict[str, Any]:
+    return {**incident, "at": frame.point(place_of(trace, incident)) if incident["lanes"] else None}
+
+
 def _add_map(packer: Packer, streets: StreetMap, frame: Frame) -> None:
     packer.add("width", np.rint(streets.width_m / PLACE_M).astype(np.int64))
     packer.add("motor", streets.motor.astype(np.int64))
@@ -121,7 +125,7 @@ def _add_run(packer: Packer, number: int, trace: Trace, frame: Frame) -> dict[st
     starts = vehicles.first[:-1]
     add("first", vehicles.first)
     add("begin", vehicles.time_s[starts])
-    add("kind", np.array([_kind(name) for name in vehicles.types], np.int64), 0)
+    add("kind", np.array([vehicle_kind(name) for name in vehicles.types], np.int64), 0)
     for name, values in (("x", frame.x_dm(vehicles.x_m)), ("y", frame.y_dm(vehicles.y_m))):
         add(f"{name}.start", values[starts])
         add(name, _second_differences(values, starts), 0)
@@ -152,7 +156,8 @@ def _second_differences(values: Ints, starts: Ints) -> Ints:
     return changes.astype(np.int64)
 
 
-def _kind(vehicle_type: str) -> int:
+def vehicle_kind(vehicle_type: str) -> int:
+    """``CAR``, ``WRECK`` or ``EMERGENCY``, by the name that incidents give the types of their vehicles."""
     if vehicle_type.startswith("greenloop.prop"):
         return WRECK
     return EMERGENCY if vehicle_type.startswith("greenloop.emergency") else CAR
@@ -201,62 +206,64 @@ def signals(trace: Trace, frame: Frame) -> list[dict[str, Any]]:
 
 
 def _approach(trace: Trace, road: str, lanes: Sequence[int]) -> str:
-    """``Aachener Straße from the west``."""
-    name = trace.about.roads[road].name if road in trace.about.roads else road
+    """``Aachener Straße from the west``; where the network has no street names, ``from the west``."""
+    known = trace.about.roads.get(road)
+    name = known.name if known is not None and known.name != road else ""
     if not lanes:
-        return name
+        return name or road
     line = trace.map.lines.of(lanes[0])
     east, north = line[max(len(line) - 2, 0)] - line[-1]  # to where it comes from
-    return f"{name} from the {COMPASS[round(math.atan2(north, east) / (math.pi / 4)) % 8]}"
+    side = f"from the {COMPASS[round(math.atan2(north, east) / (math.pi / 4)) % 8]}"
+    return f"{name} {side}" if name else side
 
 
 def _serves(links: Sequence[Any], state: str, words: Mapping[str, str]) -> list[str]:
-    """What has green in a phase, by approach; turns that must give way are named last."""
+    """What has green in a phase, by approach; turns that must give way are named apart."""
     turns: dict[str, dict[str, bool]] = {}
     for link in links:
         if link.link < len(state) and state[link.link] in "Gg":
             known = turns.setdefault(link.from_road, {})
             turn = TURNS.get(link.direction, "ahead")
             known[turn] = known.get(turn, False) or state[link.link] == "G"
-    return [
-        f"{words[road]}: " + ", ".join(turn if free else f"{turn} (gives way)" for turn, free in known.items())
-        for road, known in turns.items()
-    ]
+    return [f"{words[road]}: {_turns(known)}" for road, known in turns.items()]
 
 
-def incidents(trace: Trace, frame: Frame) -> list[dict[str, Any]]:
-    """Each incident: what, when, where on the map, and the lanes that it blocks."""
+def _turns(known: Mapping[str, bool]) -> str:
+    """``ahead, right; left gives way``."""
+    order = [turn for turn in TURNS.values() if turn in known]
+    free = ", ".join(turn for turn in order if known[turn])
+    yielding = ", ".join(turn for turn in order if not known[turn])
+    return "; ".join(part for part in (free, f"{yielding} giving way" if yielding else "") if part)
+
+
+def incidents(trace: Trace) -> list[dict[str, Any]]:
+    """Each incident: what, when, the street, its lanes by number, those that it blocks, and what was reported of it."""
+    numbers = {name: number for number, name in enumerate(trace.map.lanes)}
     found = []
     for incident in trace.about.incidents:
         edge, kind = str(incident.get("edge", "")), str(incident["type"])
         road = trace.about.roads.get(edge)
-        numbers = [f"{edge}_{lane}" for lane in incident.get("lanes") or range(road.lanes if road else 0)]
-        lanes = [frame.lane[name] for name in numbers if name in frame.lane]
-        blocks = kind in ("crash", "roadworks", "road_closure")
+        names = [f"{edge}_{lane}" for lane in incident.get("lanes") or range(road.lanes if road else 0)]
         found.append({
+            "id": str(incident.get("id", "")),
             "what": kind.replace("_", " "),
-            "road": road.name if road else edge,
+            "road": road.name if road and road.name != edge else "",
             "begin_s": int(incident["start_s"]),
             "end_s": int(min(float(incident["end_s"]), trace.about.end_s)),
-            "at": frame.point(_place(trace, str(incident.get("id", "")), lanes)) if lanes else None,
-            "lanes": lanes if blocks else [],
+            "lanes": [numbers[name] for name in names if name in numbers],
+            "blocks": kind in BLOCKING,
             "said": [[int(report["time_s"]), str(report["text"])] for report in incident.get("reports", ())],
         })  # fmt: skip
     return found
 
 
-def _place(trace: Trace, incident: str, lanes: Sequence[int]) -> Floats:
-    """Where a crash left its wreck; else the middle of the first lane."""
-    prefix = f"greenloop.prop.{incident}."
-    wreck = next((v for v, name in enumerate(trace.vehicles.ids) if incident and name.startswith(prefix)), None)
+def place_of(trace: Trace, incident: Mapping[str, Any]) -> Floats:
+    """Where an incident is, m: at the wreck of a crash, else in the middle of its first lane."""
+    prefix = f"greenloop.prop.{incident['id']}."
+    wreck = next((v for v, name in enumerate(trace.vehicles.ids) if name.startswith(prefix)), None)
     if wreck is not None:
         first = int(trace.vehicles.first[wreck])
         return np.array([trace.vehicles.x_m[first], trace.vehicles.y_m[first]])
-    line = trace.map.lines.of(lanes[0])
-    return _middle(line)
-
-
-def _middle(line: NDArray[np.float64]) -> Floats:
+    line = trace.map.lines.of(incident["lanes"][0])
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
-    half = along[-1] / 2
-    return np.array([np.interp(half, along, line[:, 0]), np.interp(half, along, line[:, 1])])
+    return np.array([np.interp(along[-1] / 2, along, line[:, axis]) for axis in (0, 1)])

@@ -4,6 +4,8 @@
 const SHADES = [1, 4, 8, 14];
 const COS = Float32Array.from({ length: 256 }, (_, k) => Math.cos((k * Math.PI) / 128));
 const SIN = Float32Array.from({ length: 256 }, (_, k) => Math.sin((k * Math.PI) / 128));
+// Below so many pixels a decimetre a stop line is too small to see.
+const FAR = 0.14;
 const CAR_M = 4.6, CAR_WIDTH_M = 1.9;
 
 // What all panels look at: decimetres of the map at the middle, and pixels a decimetre.
@@ -101,7 +103,10 @@ class Streets {
         const across = half * (2 * share - 1);
         return [x[end] + right[0] * across, y[end] + right[1] * across];
       };
-      return seen.map((link, n) => ({ link, from: point(n / seen.length), to: point((n + 1) / seen.length) }));
+      const [dx, dy] = [x[end] - signal.at[0], y[end] - signal.at[1]];
+      const away = Math.hypot(dx, dy) || 1;
+      const dot = [dx / away, dy / away];
+      return seen.map((link, n) => ({ link, dot, from: point(n / seen.length), to: point((n + 1) / seen.length) }));
     });
   }
 }
@@ -181,7 +186,7 @@ class MapPanel {
     context.lineWidth = Math.max(8, 2 * pixel);
     context.setLineDash([Math.max(20, 5 * pixel), Math.max(20, 5 * pixel)]);
     for (const incident of this.active(second)) {
-      for (const lane of incident.lanes) context.stroke(this.streets.lanes[lane]);
+      for (const lane of incident.blocks ? incident.lanes : []) context.stroke(this.streets.lanes[lane]);
     }
     context.setLineDash([]);
   }
@@ -231,20 +236,28 @@ class MapPanel {
     context.stroke();
   }
 
+  // Bars at the stop lines; from afar, a dot for each approach around the signal.
   drawLights(context, second, colours) {
-    const pixel = 1 / this.view.scale;
+    const far = this.view.scale < FAR;
+    const pixel = (far ? Math.min(Math.max(Math.min(this.width, this.height) / 600, 0.55), 1) : 1) / this.view.scale;
     const paths = { red: new Path2D(), yellow: new Path2D(), green: new Path2D(), off: new Path2D() };
     this.streets.stops.forEach((bars, signal) => {
       const { state } = this.run.light(signal, second);
-      for (const { link, from, to } of bars) {
+      for (const { link, from, to, dot } of bars) {
         const path = paths[lamp(state[link])];
+        if (far) {
+          const [x, y] = this.streets.header.signals[signal].at;
+          path.moveTo(x + dot[0] * 11 * pixel, y + dot[1] * 11 * pixel);
+          path.lineTo(x + dot[0] * 7 * pixel, y + dot[1] * 7 * pixel);
+          continue;
+        }
         path.moveTo(from[0], from[1]);
         path.lineTo(to[0], to[1]);
       }
     });
-    context.lineCap = "butt";
+    context.lineCap = far ? "round" : "butt";
     for (const [thick, name] of [[3.4, "edge"], [2.2, null]]) {
-      context.lineWidth = Math.max(thick * 5, thick * 1.2 * pixel);
+      context.lineWidth = far ? thick * 2 * pixel : Math.max(thick * 6, thick * 1.8 * pixel);
       for (const [lit, path] of Object.entries(paths)) {
         context.strokeStyle = name ? colours.ground : colours[lit];
         context.stroke(path);
@@ -252,18 +265,17 @@ class MapPanel {
     }
   }
 
+  // A ring around the chosen signal, wide enough for its stop lines.
   drawSignals(context, colours, selected) {
-    this.streets.header.signals.forEach((signal, number) => {
-      const [x, y] = this.view.toScreen(signal.at[0], signal.at[1], this.width, this.height);
-      const chosen = number === selected;
-      context.beginPath();
-      context.arc(x, y, Math.max(chosen ? 13 : 9, (chosen ? 140 : 0) * this.view.scale), 0, 2 * Math.PI);
-      context.strokeStyle = chosen ? colours.accent : colours.quiet;
-      context.lineWidth = chosen ? 3 : 1;
-      context.globalAlpha = chosen ? 1 : 0.55;
-      context.stroke();
-      context.globalAlpha = 1;
-    });
+    if (selected < 0) return;
+    const { at } = this.streets.header.signals[selected];
+    const [x, y] = this.view.toScreen(at[0], at[1], this.width, this.height);
+    const reach = Math.max(...this.streets.stops[selected].map(({ from }) => Math.hypot(from[0] - at[0], from[1] - at[1])), 0);
+    context.beginPath();
+    context.arc(x, y, Math.max(17, (reach + 40) * this.view.scale), 0, 2 * Math.PI);
+    context.strokeStyle = colours.accent;
+    context.lineWidth = 2.5;
+    context.stroke();
   }
 
   drawIncidents(context, second, colours) {

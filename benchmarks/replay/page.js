@@ -107,7 +107,12 @@ class Replay {
     this.tellSignal();
   }
 
+  // Wide maps go below each other, others side by side: whichever shows them larger.
   resize() {
+    const stage = byId("stage"), [width, height] = this.header.size_dm;
+    const across = stage.clientWidth - (this.selected < 0 ? 0 : 380), down = stage.clientHeight;
+    const scale = (columns, rows) => Math.min(across / columns / width, (down / rows - 60) / height);
+    stage.classList.toggle("wide", this.runs.length === 2 && scale(1, 2) > 1.15 * scale(2, 1));
     for (const map of this.maps) map.resize();
     if (this.view.fitted) this.view.fit(this.maps[0].width, this.maps[0].height);
     this.change();

@@ -3,14 +3,18 @@
 function fillSide(replay, body) {
   const signal = replay.header.signals[replay.selected];
   const open = new Set([...body.querySelectorAll("details[open]")].map((one) => one.dataset.of));
-  const made = document.createDocumentFragment();
-  replay.runs.forEach((run, number) => {
-    const head = make("h3", "");
-    head.append(make("span", "", `swatch swatch-${number}`), replay.header.names[number]);
-    head.firstChild.style.background = `var(--run-${number})`;
-    made.append(head, ...aboutSignal(run, signal, replay.selected, replay.time_s));
+  const shown = replay.runs.map((run, number) => {
+    const light = run.light(replay.selected, replay.time_s);
+    const decision = run.decision(replay.selected, replay.time_s);
+    const phase = signal.phases.findIndex((one) => one.state === light.state);
+    return { run, light, decision, phase, name: replay.header.names[number], colour: `var(--run-${number})` };
   });
-  body.replaceChildren(made);
+  body.replaceChildren(
+    ...shown.map((one) => now(one, signal, replay.time_s)),
+    make("h3", "Phases"), phases(signal, shown),
+    make("h3", "On the lanes to the signal"), approaches(signal, shown, replay.time_s),
+    ...shown.flatMap(prompt),
+  );
   for (const one of body.querySelectorAll("details")) one.open = open.has(one.dataset.of);
 }
 
@@ -21,23 +25,29 @@ function make(name, text, kind) {
   return made;
 }
 
-function aboutSignal(run, signal, number, time_s) {
-  const light = run.light(number, time_s);
-  const decision = run.decision(number, time_s);
-  const shown = signal.phases.findIndex((phase) => phase.state === light.state);
+function swatch(colour) {
+  const made = make("span", "", "swatch");
+  made.style.background = colour;
+  return made;
+}
+
+// What one controller shows and has last decided.
+function now({ light, decision, phase, name, colour }, signal, time_s) {
+  const made = make("section", "", "now");
+  const head = make("h4", "");
+  head.append(swatch(colour), name);
   const seconds = Math.max(Math.floor(time_s) - light.since_s, 0);
-  const state = shown >= 0 ? `Phase ${letter(shown)} since ${seconds} s`
-    : /[yYu]/.test(light.state) ? `Yellow since ${seconds} s` : `Change or own program since ${seconds} s`;
-  return [make("p", state, "now"), decided(decision, signal), ...reasons(decision, time_s), phases(signal, shown, decision),
-    approaches(run, signal, time_s), ...prompt(decision, run.controller)];
+  const what = phase >= 0 ? `Phase ${letter(phase)}` : /[yYu]/.test(light.state) ? "Yellow" : "Its own program";
+  made.append(head, make("p", `${what}, for ${seconds} s now`), decided(decision, signal), ...reasons(decision));
+  return made;
 }
 
 function decided(decision, signal) {
-  if (!decision) return make("p", "No decision yet.", "decision");
+  if (!decision) return make("p", "No decision so far: the signal's own program runs.", "decision");
   const hold = decision.hold_s >= 0 ? `, for ${decision.hold_s} s` : "";
   const what = decision.phase < 0 ? "a whole program" : `phase ${letter(decision.phase)}${hold}`;
   const known = decision.phase < signal.phases.length ? "" : " (which it does not have)";
-  return make("p", `Decision of ${clock(decision.time_s)}: ${what}${known}`, "decision");
+  return make("p", `Decision at ${clock(decision.time_s)}: ${what}${known}`, "decision");
 }
 
 // Why, as far as the controller tells.
@@ -60,26 +70,36 @@ function plain(value) {
   return typeof value === "number" && !Number.isInteger(value) ? value.toFixed(2) : String(value);
 }
 
-function phases(signal, shown, decision) {
+function phases(signal, shown) {
   const list = make("ol", "");
-  const shares = likelihoods(decision);
-  const next = forecasts(decision);
+  const known = shown.map((one) => ({ ...one, shares: likelihoods(one.decision), next: forecasts(one.decision) }));
   signal.phases.forEach((phase, number) => {
-    const asked = decision && decision.phase === number;
-    const item = make("li", "", `phase${number === shown ? " shown" : ""}${asked ? " asked" : ""}`);
-    item.append(make("b", `Phase ${letter(number)}`));
-    const tags = [number === shown ? "green now" : "", asked ? "asked for" : ""].filter(Boolean).join(", ");
-    if (tags) item.append(` ${tags}`);
-    if (shares && shares[number] !== undefined) {
-      const bar = make("meter", "");
-      bar.value = shares[number];
-      item.append(" ", bar, ` ${(100 * shares[number]).toFixed(0)} %`);
-    }
-    if (next[number] !== undefined) item.append(make("div", `forecast: ${next[number]} vehicles within a minute`, "forecast"));
+    const item = make("li", "", `phase${known.some((one) => one.phase === number) ? " shown" : ""}`);
+    item.append(make("b", letter(number), "letter"));
     for (const line of phase.serves) item.append(make("div", line, "state"));
+    for (const one of known) item.append(...ofPhase(one, number));
     list.append(item);
   });
   return list;
+}
+
+// What a run says of a phase: green now, asked for, how likely the model found it, what it forecasts.
+function ofPhase({ phase, decision, shares, next, colour }, number) {
+  const said = [];
+  if (phase === number) said.push("green now");
+  if (decision?.phase === number) said.push("decided");
+  if (next[number] !== undefined) said.push(`forecast: ${next[number]} vehicles within a minute`);
+  const share = shares?.[number];
+  if (!said.length && share === undefined) return [];
+  const line = make("div", "", "said");
+  line.append(swatch(colour), said.join(", "));
+  if (share !== undefined) {
+    const bar = make("meter", "");
+    bar.value = share;
+    bar.title = "how likely the model found this phase";
+    line.append(" ", bar, ` ${(100 * share).toFixed(0)} %`);
+  }
+  return [line];
 }
 
 // The model's scores are logits: as shares of one.
@@ -98,24 +118,36 @@ function forecasts(decision) {
   return lines.map((line) => (/\bnext(\d+\??)/.exec(line) || [])[1]);
 }
 
-function approaches(run, signal, time_s) {
+function approaches(signal, shown, time_s) {
   const table = make("table", "");
-  const head = table.createTHead().insertRow();
-  for (const title of ["Approach", "on lane", "standing", "longest wait"]) head.append(make("th", title));
+  const heads = table.createTHead();
+  const top = heads.insertRow(), head = heads.insertRow();
+  top.append(make("th", ""));
+  head.append(make("th", "Approach"));
+  for (const { name, colour } of shown) {
+    const title = make("th", "");
+    title.colSpan = 2;
+    title.append(swatch(colour), name);
+    top.append(title);
+    head.append(make("th", "standing"), make("th", "waits"));
+  }
   const body = table.createTBody();
   for (const approach of signal.approaches) {
-    const { there, standing, longest_s } = run.waits(approach.lanes, time_s);
     const row = body.insertRow();
-    row.append(make("th", approach.name), make("td", there), make("td", standing), make("td", `${longest_s} s`));
+    row.append(make("th", approach.name));
+    for (const { run } of shown) {
+      const { standing, longest_s } = run.waits(approach.lanes, time_s);
+      row.append(make("td", standing), make("td", `${longest_s} s`));
+    }
   }
   return table;
 }
 
-function prompt(decision, of) {
+function prompt({ decision, name }) {
   if (!decision?.note.prompt) return [];
   const details = make("details", "");
-  details.dataset.of = of;
-  details.append(make("summary", "What the model read"), make("pre", decision.note.prompt));
+  details.dataset.of = name;
+  details.append(make("summary", `What ${name} read`), make("pre", decision.note.prompt));
   return [details];
 }
 

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs bench adapter clean
+.PHONY: demo test lint docs bench latency adapter clean
 
 ## demo: a real Cologne network with incidents, classical controllers against the language model
 demo: $(VENV)/.ready
@@ -25,6 +25,10 @@ docs: $(VENV)/.ready-dev
 ## bench: what a simulated hour costs beside the plain sumo program
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.speed
+
+## latency: what a decision of the language model costs on this machine, beside a plain transformers call
+latency: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.latency --out results/latency.json
 
 ## adapter: the shipped adapter and plain network again from nothing, in runs/adapter; stop it and start it as you like
 ADAPTER := runs/adapter

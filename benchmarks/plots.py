@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from benchmarks import maps
 from benchmarks import results as files
 from benchmarks.compare_read import CompareError
+from benchmarks.credit import credit
 from benchmarks.figures.choice import Choice, FigureError, hint
 from benchmarks.figures.delay import delay
 from benchmarks.figures.distribution import profile, waits
@@ -24,7 +25,7 @@ from benchmarks.figures.phases import phases
 from benchmarks.figures.time_space import time_space
 from benchmarks.groups import Group, group_runs
 from benchmarks.results import ResultError, RunResult
-from benchmarks.style import FORMATS, save, style
+from benchmarks.style import FORMATS, QUIET, save, style
 from benchmarks.trace import TraceError
 
 __all__ = ["AFTER_RUN", "FIGURES", "REGISTRY", "Choice", "Entry", "FigureError", "draw", "draw_runs", "draw_table"]
@@ -164,8 +165,16 @@ def _draw_each(
         except REFUSALS as error:
             refused.append(error)
             continue
+        _give_credit(figure, group)
         written += _save(figure, out, f"{stem}_{name}", formats)
     return written, refused
+
+
+def _give_credit(figure: Figure, group: Group) -> None:
+    """Name whose map these streets are, below a figure of a scenario whose licence asks for it."""
+    asked = dict.fromkeys(credit(str(run.scenario.spec.get("licence", ""))) for run in group.runs)
+    if text := "; ".join(filter(None, asked)):
+        figure.text(1.0, -0.005, text, ha="right", va="top", fontsize=6.5, color=QUIET)
 
 
 def _check(only: Sequence[str], formats: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 #: The adapter that ships for the default model.
 AUTO = "auto"
 LOGGER = logging.getLogger("greenloop")
+#: What the prompts can say; see ``LanguageModel``.
+SHOWN = ("all", "no_reports", "shuffled")
 #: Why a decision came from the fallback.
 REASONS = ("error", "memory", "nan", "late")
 _LOADED: OrderedDict[tuple[object, ...], PhaseScorer] = OrderedDict()
@@ -67,6 +70,8 @@ class LanguageModel(Controller):
         forecast: the prompts say how many vehicles will arrive within a minute: ``none`` does not, ``persistence`` says
             the last minute's flow again, ``reference`` what came in a run of the same scenario and seed under greedy,
             ``own`` what the forecast head beside the adapter says every 60 s.
+        shows: what prompts say, for ablations: ``all``; ``no_reports`` leaves the reports out; ``shuffled`` gives each
+            phase the facts of another one, by lot.
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class LanguageModel(Controller):
         log: str | Path | None = None,
         explain: bool = False,
         forecast: str | None = "none",
+        shows: str = "all",
     ) -> None:
         if deadline_s is not None and not (isinstance(deadline_s, (int, float)) and deadline_s > 0):
             raise ControllerError(f"language_model: deadline_s is {deadline_s!r}; give seconds above 0.")
@@ -93,6 +99,7 @@ class LanguageModel(Controller):
         self.log, self.explain = None if log is None else Path(log), explain
         wanted = "none" if forecast is None else forecast
         self.forecast: str = check_choice("language_model", "forecast", wanted, forecast_source.NAMES)
+        self.shows = check_choice("language_model", "shows", shows, SHOWN)
         self.deterministic = deadline_s is None
         self._asked: dict[str, dict[str, object]] = {}
 
@@ -113,6 +120,7 @@ class LanguageModel(Controller):
         backbone = self._scorer.backbone
         self._source = forecast_source.make(self.forecast, network, self.context, backbone, self.adapter)
         self._fallback.reset(network, seed, self.context)
+        self._lots = np.random.default_rng(seed)
         self._counts: Counter[str] = Counter()
         self._remembered: OrderedDict[str, Scores] = OrderedDict()
         self._asked = {}
@@ -238,7 +246,19 @@ class LanguageModel(Controller):
 
     def _prompts(self, due: list[Signal], observation: Observation) -> list[str]:
         timings, arrivals = self.context.timings if self.context else NATIVE, self._source.arrivals(observation)
-        return [signal_prompt(self.network, signal, observation, arrivals, timings) for signal in due]
+        if self.shows == "no_reports":
+            observation = replace(observation, reports=())
+        prompts = [signal_prompt(self.network, signal, observation, arrivals, timings) for signal in due]
+        return [self._shuffled(prompt) for prompt in prompts] if self.shows == "shuffled" else prompts
+
+    def _shuffled(self, prompt: str) -> str:
+        """The prompt with the phases' facts in another order, but their letters where they were."""
+        lines = prompt.split("\n")
+        rows = [place for place, line in enumerate(lines) if line.startswith(("green", "red "))]
+        facts = [lines[place][:-1] for place in rows]
+        for place, other in zip(rows, self._lots.permutation(len(rows)).tolist(), strict=True):
+            lines[place] = facts[other] + lines[place][-1]
+        return "\n".join(lines)
 
     def _scores(self, prompts: list[str], phases: list[int]) -> list[Scores]:
         """Scores of all prompts; only those that are new are read, each once, and the last so many are remembered."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forecasts import make_report
 from helpers import corridor, crossing, make_observation, make_signal
 from llm_tiny import cut, write_adapter, write_model
 
@@ -26,7 +27,7 @@ from llm.backbone import load
 from llm.prompt import signal_prompt
 from llm.scorer import PhaseScorer
 from scenarios import resco
-from sim.network import Movement, Network
+from sim.network import Movement, Network, Road
 from sim.observation import Observation
 from sim.session import Session
 
@@ -246,6 +247,30 @@ def test_a_prompt_is_read_once_in_a_run(ready: Callable[..., LanguageModel]) -> 
     assert controller.counters()["remembered"] == 0
 
 
+def test_what_ablations_show(ready: Callable[..., LanguageModel]) -> None:
+    """Without reports there are none; shuffled, the same facts stand at other letters, the same way in each run."""
+    network = crossing(roads={"w": Road("w", "West Street", 1, 300.0, 13.9, (), (), (), (0,))})
+    report = make_report(edge="w")
+    seen = [replace(observation, reports=(report,)) for observation in states(network)]
+    prompts = {
+        shows: [_prompt_of(controller, observation) for observation in seen]
+        for shows in ("all", "no_reports", "shuffled", "again")
+        for controller in [ready(network, shows="shuffled" if shows == "again" else shows)]
+    }
+    for shown, without, mixed in zip(prompts["all"], prompts["no_reports"], prompts["shuffled"], strict=True):
+        assert "Report " in shown
+        lines = shown.split("\n")
+        assert without.split("\n") == [line for line in lines if not line.startswith("Report ")]
+        assert [line[-1] for line in mixed.split("\n")] == [line[-1] for line in lines]
+        assert sorted(line[:-1] for line in mixed.split("\n")) == sorted(line[:-1] for line in lines)
+    assert prompts["shuffled"] == prompts["again"] != prompts["all"]
+
+
+def _prompt_of(controller: LanguageModel, observation: Observation) -> str:
+    (signal,) = controller.act(observation)
+    return str(controller.notes()[signal]["prompt"])
+
+
 def test_two_signals_with_one_text_are_one_prompt(ready: Callable[..., LanguageModel]) -> None:
     network = corridor()
     controller = ready(network)
@@ -309,6 +334,7 @@ def test_the_result_says_the_precision(precision: str, llama: Path, monkeypatch:
         ({"precision": "int8"}, "no precision 'int8'; choose auto, fp32, bf16"),
         ({"adapter": "./nowhere"}, "adapter_config.json"),
         ({"device": "warp"}, "device 'warp'"),
+        ({"shows": "some"}, "shows is 'some'; choose one of all, no_reports, shuffled"),
     ],
 )
 def test_impossible_options(options: dict[str, Any], match: str, llama: Path) -> None:

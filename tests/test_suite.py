@@ -22,7 +22,7 @@ from sim.faults import DetectorFaults
 from sim.session import Session
 
 HASHES = Path(__file__).with_name("suite_hashes.json")
-SHIPPED = ("city", "demo", "held_out", "held_out_cities", "incidents", "quick", "resco", "robustness")
+SHIPPED = ("ablations", "city", "demo", "held_out", "held_out_cities", "incidents", "quick", "resco", "robustness")
 
 
 @pytest.mark.parametrize("name", SHIPPED)

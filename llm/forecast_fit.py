@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from llm.forecast_data import ForecastRecord, came, states
-from llm.forecast_space import anchors, numbers, scaled
+from llm.forecast_space import anchors, facts, scaled
 from llm.forecast_state import stacked
 from llm.heads import pinball_loss, tensor
 
@@ -54,10 +54,11 @@ class Lessons:
     @classmethod
     def of(cls, records: Sequence[ForecastRecord]) -> Lessons:
         """All approaches of all records."""
-        fields = stacked(states(records))
+        known = states(records)
+        fields = stacked(known)
         noise = anchors(fields)[1]
         weight = noise / noise.mean(axis=0)
-        return cls(tensor(numbers(fields)), tensor(scaled(came(records), fields)), tensor(weight))
+        return cls(tensor(facts(known)), tensor(scaled(came(records), fields)), tensor(weight))
 
 
 def fit(

@@ -11,7 +11,7 @@ from torch import nn
 
 from llm.forecast_data import ForecastRecord
 from llm.forecast_fit import Fit, Lessons, fit
-from llm.forecast_space import numbers, restored
+from llm.forecast_space import facts, restored
 from llm.forecast_state import COUNTS_MIN, ForecastState, stacked
 from llm.forecasters import Forecaster, ForecastError
 from llm.heads import QuantileHead, tensor
@@ -55,7 +55,6 @@ class Gru(Forecaster):
         """The network's quantiles."""
         if self._net is None:
             raise ForecastError("Forecaster 'gru' has learnt nothing yet; call fit() with records first.")
-        fields = stacked(states)
         with torch.inference_mode():
-            said = self._net(tensor(numbers(fields)))
-        return restored(said.double().numpy(), fields)
+            said = self._net(tensor(facts(states)))
+        return restored(said.double().numpy(), stacked(states))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from llm import cards
 from llm.backbone import Backbone, BackboneError, load
-from llm.forecast_space import numbers, restored
+from llm.forecast_space import facts, restored
 from llm.forecast_state import ForecastState, stacked
 from llm.forecast_training import Reader
 from llm.forecasters import Forecaster, ForecastError
@@ -51,10 +51,9 @@ class LanguageModelForecaster(Forecaster):
     def forecast(self, states: Sequence[ForecastState]) -> NDArray[np.float64]:
         """The head's quantiles for every approach."""
         shown = list(states) if self.reports else [state.without_reports() for state in states]
-        fields = stacked(shown)
         with torch.inference_mode():
-            said = self.head(self._reader.read(shown), tensor(numbers(fields)))
-        return restored(said.double().numpy(), fields)
+            said = self.head(self._reader.read(shown), tensor(facts(shown)))
+        return restored(said.double().numpy(), stacked(shown))
 
 
 class WithoutReports(LanguageModelForecaster):
@@ -79,10 +78,9 @@ class NumbersOnly(Forecaster):
 
     def forecast(self, states: Sequence[ForecastState]) -> NDArray[np.float64]:
         """The quantiles that the numbers alone give."""
-        fields = stacked(states)
         with torch.inference_mode():
-            said = self.head.plainly(tensor(numbers(fields)))
-        return restored(said.double().numpy(), fields)
+            said = self.head.plainly(tensor(facts(states)))
+        return restored(said.double().numpy(), stacked(states))
 
 
 def _folder(head: str | None) -> Path:

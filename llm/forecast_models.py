@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm.forecast_data import ForecastRecord, came, states
-from llm.forecast_space import anchors, numbers, restored, scaled
+from llm.forecast_space import anchors, facts, restored, scaled
 from llm.forecast_state import HORIZONS_MIN, QUANTILES, TARGETS, ForecastState, stacked
 from llm.forecasters import Forecaster, ForecastError
 
@@ -33,21 +33,21 @@ class Ridge(Forecaster):
         from sklearn.linear_model import Ridge as Linear
 
         fields, noise = _inputs(train)
-        wanted, facts = scaled(came(train), fields), numbers(fields)
+        wanted, inputs = scaled(came(train), fields), facts(states(train))
         for place in _OUTPUTS:
             known = ~np.isnan(wanted[:, *place])
             model = Linear(alpha=self.strength)
-            model.fit(facts[known], wanted[known][:, *place], sample_weight=noise[known][:, *place])
-            missed = wanted[known][:, *place] - model.predict(facts[known])
+            model.fit(inputs[known], wanted[known][:, *place], sample_weight=noise[known][:, *place])
+            missed = wanted[known][:, *place] - model.predict(inputs[known])
             self._models[place] = model, np.quantile(missed, QUANTILES)
 
     def forecast(self, states: Sequence[ForecastState]) -> Floats:
         """The linear forecast plus the quantiles of its errors."""
         _check_fitted(self._models, "ridge")
         fields = stacked(states)
-        facts, said = numbers(fields), np.empty((len(fields), len(HORIZONS_MIN), len(TARGETS), len(QUANTILES)))
+        inputs, said = facts(states), np.empty((len(fields), len(HORIZONS_MIN), len(TARGETS), len(QUANTILES)))
         for place, (model, missed) in self._models.items():
-            said[:, *place] = model.predict(facts)[:, None] + missed
+            said[:, *place] = model.predict(inputs)[:, None] + missed
         return restored(said, fields)
 
 
@@ -69,7 +69,7 @@ class BoostedTrees(Forecaster):
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         fields, noise = _inputs(train)
-        wanted, facts = scaled(came(train), fields), _with_anchor(fields)
+        wanted, inputs = scaled(came(train), fields), _with_fields(states(train))
         for place in _OUTPUTS:
             known = ~np.isnan(wanted[:, *place])
             for number, level in enumerate(QUANTILES):
@@ -84,16 +84,16 @@ class BoostedTrees(Forecaster):
                     early_stopping=False,
                     random_state=0,
                 )
-                model.fit(facts[known], wanted[known][:, *place], sample_weight=noise[known][:, *place])
+                model.fit(inputs[known], wanted[known][:, *place], sample_weight=noise[known][:, *place])
                 self._models[(*place, number)] = model
 
     def forecast(self, states: Sequence[ForecastState]) -> Floats:
         """The trees' quantiles."""
         _check_fitted(self._models, "boosted_trees")
         fields = stacked(states)
-        facts, said = _with_anchor(fields), np.empty((len(fields), len(HORIZONS_MIN), len(TARGETS), len(QUANTILES)))
+        inputs, said = _with_fields(states), np.empty((len(fields), len(HORIZONS_MIN), len(TARGETS), len(QUANTILES)))
         for place, model in self._models.items():
-            said[:, *place] = model.predict(facts)
+            said[:, *place] = model.predict(inputs)
         return restored(said, fields)
 
 
@@ -104,9 +104,9 @@ def _inputs(train: Sequence[ForecastRecord]) -> tuple[Floats, Floats]:
     return fields, noise / noise.mean(axis=0)
 
 
-def _with_anchor(fields: Floats) -> Floats:
-    """The facts as they are, with the scaled ones: trees split on either."""
-    return np.concatenate([fields, numbers(fields)], axis=1)
+def _with_fields(states: Sequence[ForecastState]) -> Floats:
+    """The fields as they are, with the scaled facts: trees split on either."""
+    return np.concatenate([stacked(states), facts(states)], axis=1)
 
 
 def _check_fitted(models: dict[Any, Any], name: str) -> None:

@@ -12,10 +12,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from llm.forecast_state import COUNTS_MIN, HORIZONS_MIN, REPORT_FIELDS, column
+from llm.forecast_state import (
+    COUNTS_MIN,
+    HORIZONS_MIN,
+    REPORT_FIELDS,
+    TRAFFIC_FIELDS,
+    ForecastState,
+    column,
+    stacked,
+)
 
 Floats = NDArray[np.float64]
 
+#: Raise with every change of what ``facts`` gives, so that heads know which they were trained on.
+FACTS_VERSION = 2
 #: A standard normal's 10 and 90 % quantiles: the band of an untrained model, in units of the noise.
 BAND = 1.28
 #: Divisors that bring the reports' fields near one.
@@ -47,8 +57,33 @@ def restored(quantiles: Floats, fields: Floats) -> Floats:
     return values
 
 
+def facts(states: Sequence[ForecastState]) -> Floats:
+    """All that a prompt says as (A, K) numbers, for every learner alike; what is unknown is 0.
+
+    Each approach's own numbers (``numbers``, the minutes' counts first), their logarithms, and what the same signal's
+    other approaches have on average: how far their counts are from their mean, their queue and flow, and how many.
+    """
+    fields = stacked(states)
+    traffic = np.nan_to_num(fields[:, : len(TRAFFIC_FIELDS) - 1])  # all but the clock
+    logs = np.log1p(np.maximum(traffic, 0)) - 1.0
+    others = _of_others(fields, [len(state.approaches) for state in states])
+    return np.concatenate([numbers(fields), logs, others], axis=1)
+
+
+def _of_others(fields: Floats, sizes: Sequence[int]) -> Floats:
+    """(A, 4) means over the other approaches of each one's signal, and their number."""
+    deviation = np.nan_to_num(count_deviations(fields)).mean(axis=1)
+    queue, flow = (np.log1p(np.nan_to_num(column(fields, name))) for name in ("queue_veh", "flow_15_veh_h"))
+    values = np.stack([deviation, queue, flow], axis=1)
+    signal = np.repeat(np.arange(len(sizes)), sizes)
+    total = np.stack([np.bincount(signal, column_, len(sizes)) for column_ in values.T], axis=1)
+    number = np.array(sizes, float)[signal] - 1
+    means = (total[signal] - values) / np.maximum(number, 1)[:, None]
+    return np.concatenate([means - (0.0, 0.5, 5.0), number[:, None] / 4], axis=1)
+
+
 def numbers(fields: Floats) -> Floats:
-    """The facts as (A, K) numbers around zero, for learners that read no text; what is unknown is 0."""
+    """An approach's own facts as (A, K) numbers around zero; what is unknown is 0."""
     anchor, noise = anchors(fields)
     rate, minute, quarter = anchor[:, 0, 0], noise[:, 0, 0], noise[:, 2, 0]
     queue, spread = anchor[:, 0, 1], noise[:, 0, 1]
@@ -65,8 +100,8 @@ def numbers(fields: Floats) -> Floats:
         np.cos(angle),
     ]
     reports = [column(fields, name) / _REPORT_UNITS.get(name, 1.0) for name in REPORT_FIELDS]
-    facts: Floats = np.nan_to_num(np.stack([*traffic, *reports], axis=1))
-    return facts
+    found: Floats = np.nan_to_num(np.stack([*traffic, *reports], axis=1))
+    return found
 
 
 def count_deviations(fields: Floats) -> Floats:

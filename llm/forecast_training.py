@@ -7,7 +7,7 @@ state after the last kept layer is what the head reads. With the backbone frozen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from llm.forecast_data import ForecastRecord, states
 from llm.forecast_fit import Fit, Lessons, fit
 from llm.forecast_prompt import CUE, cue
 from llm.forecast_state import ForecastState
-from llm.heads import QuantileHead
+from llm.heads import QuantileHead, quantiles
 from llm.prompt import phase_letters
 from llm.scorer import batches
 
@@ -30,16 +30,18 @@ class ForecastTraining:
 
     Attributes:
         facts: the head reads the plain numbers beside the hidden state, and learns from them first.
-        hidden: width of the head's two small networks.
+        hidden: width of the head's small networks.
         dropout: of their hidden values.
-        plain: how the part that reads the numbers is trained.
+        members: networks that read the numbers, each from another start.
+        plain: how each of these is trained.
         text: how the part that reads the hidden states is trained after it.
     """
 
     facts: bool = True
-    hidden: int = 64
+    hidden: int = 128
     dropout: float = 0.1
-    plain: Fit = field(default_factory=lambda: Fit(epochs=15))
+    members: int = 3
+    plain: Fit = field(default_factory=lambda: Fit(epochs=10, patience=3))
     text: Fit = field(default_factory=lambda: Fit(epochs=20, learning_rate=3e-4, weight_decay=0.1))
 
 
@@ -158,9 +160,7 @@ def train_forecast(
     if not all(bool(torch.isfinite(values).all()) for values in (features, held_features)):
         raise BackboneError("The model gives hidden states that are not finite; check its weights, or use 'default'.")
     head.scale_to(features)
-    if head.plain is not None:
-        head.plain.requires_grad_(False)
-        head.bias.requires_grad_(False)
+    head.plain.requires_grad_(False)
     learn, know = Lessons.of(shown), Lessons.of(held)
     losses = fit(head, (features, learn.facts), learn, (held_features, know.facts), know, training.text)
     noted = {
@@ -181,21 +181,23 @@ def plain_head(
     """A head that forecasts from the plain numbers, and from nothing where it reads none; no text is read yet."""
     learn, held = Lessons.of(train), Lessons.of(validation)
     torch.manual_seed(training.plain.seed)
-    head = QuantileHead(width, learn.facts.shape[1] if training.facts else 0, training.hidden, training.dropout)
-    if training.facts:
-        fit(_Plain(head), (learn.facts,), learn, (held.facts,), held, training.plain)
+    facts = learn.facts.shape[1] if training.facts else 0
+    head = QuantileHead(width, facts, training.hidden, training.dropout, training.members)
+    for member in range(head.members):
+        how = replace(training.plain, seed=training.plain.seed + member)
+        fit(_Member(head, member), (learn.facts,), learn, (held.facts,), held, how)
     return head
 
 
-class _Plain(torch.nn.Module):
-    """The part of a head that reads the numbers, as a network of its own."""
+class _Member(torch.nn.Module):
+    """One network of a head that reads the numbers, on its own."""
 
-    def __init__(self, head: QuantileHead) -> None:
+    def __init__(self, head: QuantileHead, member: int) -> None:
         super().__init__()
-        self.head = head
+        self.tower, self.bias = head.plain[member], head.bias
 
     def forward(self, facts: torch.Tensor) -> torch.Tensor:
-        return self.head.plainly(facts)
+        return quantiles(self.tower(facts) + self.bias)
 
 
 def noted_base(backbone: Backbone) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import nn
 
 from llm.backbone import BackboneError
 from llm.forecast_prompt import FORECAST_PROMPT_VERSION
-from llm.forecast_space import BAND
+from llm.forecast_space import BAND, FACTS_VERSION
 from llm.forecast_state import HORIZONS_MIN, QUANTILES, TARGETS
 
 FILE, ABOUT = "forecast_head.safetensors", "forecast_head.json"
@@ -25,29 +25,33 @@ _OUTPUTS = 3 * math.prod(_SHAPE)
 class QuantileHead(nn.Module):
     """(A, width) features to (A, horizons, targets, quantiles) in the scaled space; quantiles never cross.
 
-    Two small networks add up: one reads the plain numbers ``facts``, the other the features (a language model's hidden
-    states, a GRU's). Both end in zeros, so an untrained head says the anchor with the band of a Poisson count, and one
-    whose facts have been learnt says the plain forecast until the features have something to add. The outer quantiles
-    lie below and above the median by a softplus.
+    Small networks add up: some read the plain numbers ``facts``, and their mean counts (an ensemble, trained one by one
+    from different starts, is better than each); another reads the features (a language model's hidden states, a
+    GRU's). All end in zeros, so an untrained head says the anchor with the band of a Poisson count, and one whose facts
+    have been learnt says the plain forecast until the features have something to add. The outer quantiles lie below and
+    above the median by a softplus.
 
     Args:
         width: of the features.
         facts: how many plain numbers are read, 0 for none.
-        hidden: width of both small networks.
+        hidden: width of all networks.
         dropout: of their hidden values.
+        members: how many networks read the plain numbers.
     """
 
-    def __init__(self, width: int, facts: int = 0, hidden: int = 64, dropout: float = 0.1) -> None:
+    def __init__(self, width: int, facts: int = 0, hidden: int = 64, dropout: float = 0.1, members: int = 1) -> None:
         super().__init__()
         self.width, self.facts, self.hidden = width, facts, hidden
+        self.members = members if facts else 0
         self.mean: torch.Tensor
         self.spread: torch.Tensor
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))
         self.text = _Tower(width, hidden, dropout)
-        self.plain = _Tower(facts, hidden, dropout) if facts else None
+        self.plain = nn.ModuleList(_Tower(facts, hidden, dropout, deep=True) for _ in range(self.members))
         gap = math.log(math.expm1(BAND))  # softplus of it is the band
-        self.bias = nn.Parameter(torch.tensor([0.0, gap, gap]).repeat(_OUTPUTS // 3))
+        self.bias: torch.Tensor
+        self.register_buffer("bias", torch.tensor([0.0, gap, gap]).repeat(_OUTPUTS // 3))
 
     def scale_to(self, features: torch.Tensor) -> None:
         """Bring the features to mean 0 and spread 1, as seen on the training records."""
@@ -57,11 +61,14 @@ class QuantileHead(nn.Module):
     def forward(self, features: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
         """Quantiles of each approach; ``facts`` (A, facts) is not read by a head without facts."""
         raw = self.text((features.float() - self.mean) / self.spread) + self.bias
-        return _quantiles(raw if self.plain is None else raw + self.plain(facts))
+        return quantiles(raw + self._mean_of(facts) if self.members else raw)
 
     def plainly(self, facts: torch.Tensor) -> torch.Tensor:
         """Quantiles from the plain numbers alone: what a text has to improve on."""
-        return _quantiles(self.bias.expand(len(facts), -1) if self.plain is None else self.plain(facts) + self.bias)
+        return quantiles(self.bias + self._mean_of(facts) if self.members else self.bias.expand(len(facts), -1))
+
+    def _mean_of(self, facts: torch.Tensor) -> torch.Tensor:
+        return torch.stack([tower(facts) for tower in self.plain]).mean(0)
 
     # --- files
 
@@ -71,8 +78,9 @@ class QuantileHead(nn.Module):
 
         folder.mkdir(parents=True, exist_ok=True)
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / FILE)
-        shape = {"width": self.width, "facts": self.facts, "hidden": self.hidden}
-        said = {**about, **shape, "horizons_min": HORIZONS_MIN, "prompt_version": FORECAST_PROMPT_VERSION}
+        shape = {"width": self.width, "facts": self.facts, "hidden": self.hidden, "members": self.members}
+        made_for = {"prompt_version": FORECAST_PROMPT_VERSION, "facts_version": FACTS_VERSION}
+        said = {**about, **shape, "horizons_min": HORIZONS_MIN, **made_for}
         (folder / ABOUT).write_text(json.dumps(said, indent=1), encoding="utf-8")
 
     @classmethod
@@ -88,26 +96,29 @@ class QuantileHead(nn.Module):
             raise BackboneError(f"Folder {folder} holds no {FILE}; run 'greenloop train-forecast' to make one.")
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-            version = about["prompt_version"]
-            head = cls(about["width"], about["facts"], about["hidden"])
+            versions = about["prompt_version"], about["facts_version"]
+            head = cls(about["width"], about["facts"], about["hidden"], members=about["members"])
             head.load_state_dict(load_file(folder / FILE))
         except Exception as error:  # whatever a broken file makes torch raise
             line = " ".join(str(error).split())[:160]
             raise BackboneError(f"The forecast head in {folder} is damaged ({line}); train it again.") from error
-        if version != FORECAST_PROMPT_VERSION:
+        if versions != (FORECAST_PROMPT_VERSION, FACTS_VERSION):
             raise BackboneError(
-                f"The forecast head in {folder} was made for forecast prompts of version {version}, and this greenloop "
-                f"writes version {FORECAST_PROMPT_VERSION}: train it again."
+                f"The forecast head in {folder} was made for forecast prompts of version {versions[0]} and facts of "
+                f"version {versions[1]}, and this greenloop has versions {FORECAST_PROMPT_VERSION} and "
+                f"{FACTS_VERSION}: train it again."
             )
         return head.eval(), about
 
 
 class _Tower(nn.Module):
-    """A linear read-out beside a small network, both starting at zero."""
+    """A linear read-out beside a small network of one hidden layer or two, both starting at zero."""
 
-    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+    def __init__(self, width: int, hidden: int, dropout: float, deep: bool = False) -> None:
         super().__init__()
-        self.mix = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, _OUTPUTS))
+        more = [nn.Linear(hidden, hidden), nn.GELU(), nn.Dropout(dropout)] if deep else []
+        first = [nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout)]
+        self.mix = nn.Sequential(*first, *more, nn.Linear(hidden, _OUTPUTS))
         self.direct = nn.Linear(width, _OUTPUTS, bias=False)
         for layer in (self.mix[-1], self.direct):
             for parameter in layer.parameters():
@@ -118,7 +129,8 @@ class _Tower(nn.Module):
         return said
 
 
-def _quantiles(raw: torch.Tensor) -> torch.Tensor:
+def quantiles(raw: torch.Tensor) -> torch.Tensor:
+    """What a network gives, (A, all), as quantiles (A, horizons, targets, quantiles) in order."""
     median, below, above = raw.view(-1, *_SHAPE, 3).unbind(-1)
     softplus = nn.functional.softplus
     return torch.stack([median - softplus(below), median, median + softplus(above)], -1)

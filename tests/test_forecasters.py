@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 import greenloop
 from llm import forecasters
 from llm.forecast_data import came, states
-from llm.forecast_space import anchors, pinball, restored, scaled
+from llm.forecast_space import anchors, facts, pinball, restored, scaled
 from llm.forecast_state import FIELDS, HORIZONS_MIN, QUANTILES, TARGETS
 from llm.forecasters import Forecaster, ForecastError, checked, make
 
@@ -59,6 +60,19 @@ def test_the_scaled_space_can_be_left_again(arrived: np.ndarray, flow: float) ->
     rows = np.repeat(fields(flow_15_veh_h=flow, flow_run_veh_h=flow / 2), 3, axis=0)
     back = restored(np.repeat(scaled(arrived, rows)[..., None], 3, axis=-1), rows)
     np.testing.assert_allclose(back[..., 1], arrived, atol=1e-6)
+
+
+def test_facts_tell_of_the_other_approaches() -> None:
+    two, three = make_record(1, approaches=2).state, make_record(2, approaches=3).state
+    found = facts([two, three])
+    np.testing.assert_array_equal(found[:2], facts([two]))  # whoever else is asked
+    changed = three.fields.copy()
+    changed[2, FIELDS.index("queue_veh")] = 50.0
+    moved = facts([two, replace(three, fields=changed)]) - found
+    assert [bool(np.abs(row).any()) for row in moved] == [False, False, True, True, True]
+    np.testing.assert_allclose(found[:, -1], [0.25, 0.25, 0.5, 0.5, 0.5])
+    other = np.log1p(two.fields[::-1, FIELDS.index("queue_veh")]) - 0.5
+    np.testing.assert_allclose(found[:2, -3], other)
 
 
 def test_one_unit_of_noise_is_a_poisson_count() -> None:

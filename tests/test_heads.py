@@ -27,7 +27,7 @@ from llm.heads import QuantileHead
 
 TRAIN = [make_record(number, closed=number % 4 == 0) for number in range(80)]
 VALIDATION = [make_record(number, closed=number % 4 == 0) for number in range(100, 120)]
-QUICK = ForecastTraining(plain=Fit(epochs=25, batch=32, learning_rate=5e-3), text=Fit(epochs=3))
+QUICK = ForecastTraining(members=2, plain=Fit(epochs=25, batch=32, learning_rate=5e-3), text=Fit(epochs=3))
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,21 @@ def test_a_head_without_facts_reads_none() -> None:
     features = torch.randn(3, 8)
     torch.testing.assert_close(head(features, torch.zeros(3, 5)), head(features, torch.ones(3, 5)))
     assert not torch.allclose(head(features, torch.zeros(3, 5)), head(-features, torch.zeros(3, 5)))
+
+
+def test_the_members_mean_counts() -> None:
+    torch.manual_seed(0)
+    head = QuantileHead(8, 5, members=3).eval()
+    for tower in head.plain:
+        tower.direct.weight.data.normal_()
+    facts = torch.randn(4, 5)
+    each = [QuantileHead(8, 5) for _ in range(3)]
+    for one, tower in zip(each, head.plain, strict=True):
+        one.plain[0].load_state_dict(tower.state_dict())
+    medians = torch.stack([one.eval().plainly(facts)[..., 1] for one in each])
+    torch.testing.assert_close(head.plainly(facts)[..., 1], medians.mean(0))
+    assert medians.std(0).min() > 0.01
+    torch.testing.assert_close(head(torch.randn(4, 8), facts), head.plainly(facts))  # no text read yet
 
 
 def test_the_loss_is_the_pinball_loss_of_what_is_known() -> None:

@@ -218,7 +218,7 @@ def test_the_controller_of_the_readme_is_short() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        "greenloop replay results",
+        "greenloop rewind results",
         "greenloop run --scenari cologne1",
         "greenloop run --controller greedyy",
         "greenloop run --suite quickest",

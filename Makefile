@@ -32,15 +32,22 @@ latency: $(VENV)/.ready
 
 ## adapter: the shipped adapter and plain network again from nothing, in runs/adapter; stop it and start it as you like
 ADAPTER := runs/adapter
+COLLECT := $(BIN)/greenloop collect --per-episode 60
+TRAIN := $(BIN)/greenloop train --layers 6 --distil 0.9
+FIRST_NET := phase_net:folder=$(ADAPTER)/first/phase_net
+SECOND := language_model:adapter=$(ADAPTER)/second/adapter
 adapter: $(VENV)/.ready
-	$(BIN)/greenloop collect --scenarios validation --episodes 24 --per-episode 60 --out $(ADAPTER)/records
-	$(BIN)/greenloop collect --scenarios train --episodes 240 --per-episode 60 --out $(ADAPTER)/records
-	$(BIN)/greenloop train --records $(ADAPTER)/records --layers 6 --epochs 1 --learning-rate 2e-3 --distil 0.8 --out $(ADAPTER)/first
-	for split in validation:16 train:150; do $(BIN)/greenloop collect --scenarios $${split%:*} --episodes $${split#*:} \
-	  --per-episode 60 --draw-seed 1 --out $(ADAPTER)/more --then phase_net:folder=$(ADAPTER)/first/phase_net \
-	  --drive phase_net:folder=$(ADAPTER)/first/phase_net --drive phase_net:folder=$(ADAPTER)/first/phase_net --drive holding; done
-	$(BIN)/greenloop train --records $(ADAPTER)/records --records $(ADAPTER)/more --start $(ADAPTER)/first/adapter --layers 6 \
-	  --epochs 1 --learning-rate 1.5e-3 --distil 0.8 --out $(ADAPTER)/second
+	for split in validation:30 train:300; do $(COLLECT) --scenarios $${split%:*} --episodes $${split#*:} \
+	  --out $(ADAPTER)/records; done
+	$(TRAIN) --records $(ADAPTER)/records --epochs 2 --learning-rate 2e-3 --out $(ADAPTER)/first
+	for split in validation:15 train:150; do $(COLLECT) --scenarios $${split%:*} --episodes $${split#*:} --draw-seed 1 \
+	  --drive $(FIRST_NET) --drive $(FIRST_NET) --drive holding --then $(FIRST_NET) --out $(ADAPTER)/more; done
+	$(TRAIN) --records $(ADAPTER)/records --records $(ADAPTER)/more --start $(ADAPTER)/first/adapter --epochs 2 \
+	  --learning-rate 1.5e-3 --out $(ADAPTER)/second
+	$(COLLECT) --episodes 60 --draw-seed 2 --drive $(SECOND) --drive $(SECOND) --drive $(FIRST_NET) --then $(FIRST_NET) \
+	  --out $(ADAPTER)/own
+	$(TRAIN) --records $(ADAPTER)/records --records $(ADAPTER)/more --records $(ADAPTER)/own \
+	  --start $(ADAPTER)/second/adapter --epochs 1 --learning-rate 1.5e-3 --out $(ADAPTER)/third
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'greenloop needs Python 3.11 or newer; try make PYTHON=python3.12')"

@@ -105,5 +105,10 @@ def render(chosen: Sequence[Chosen]) -> str:
 
 
 def labels(chosen: Sequence[Chosen]) -> list[str]:
-    """Controllers' names for readers: ``my/file.py:Mine`` becomes ``Mine``, underscores become spaces."""
-    return [one.run.controller.name.rpartition(".py:")[2].replace("_", " ") for one in chosen]
+    """Controllers' names for readers: ``my/file.py:Mine`` gives ``Mine``, ``sotl:a=1`` gives ``sotl (a=1)``."""
+    return [_label(one.run.controller.name) for one in chosen]
+
+
+def _label(name: str) -> str:
+    kind, _, parameters = name.rpartition(".py:")[2].partition(":")
+    return kind.replace("_", " ") + (f" ({parameters})" if parameters else "")

@@ -160,6 +160,12 @@ def test_any_whole_numbers_survive_packing(values: list[int]) -> None:
     assert arrays["summed"].tolist() == [value // 2 for value in values]
 
 
+def test_controllers_are_named_for_readers() -> None:
+    names = ["max_pressure", "my/file.py:Mine", "my/file.py:Mine:a=1", "language_model:adapter=runs/a_b,layers=6"]
+    shown = ["max pressure", "Mine", "Mine (a=1)", "language model (adapter=runs/a_b,layers=6)"]
+    assert [replay._label(name) for name in names] == shown
+
+
 # --- which runs
 
 

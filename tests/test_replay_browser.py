@@ -318,6 +318,11 @@ def test_nothing_is_cut_off_on_any_screen(driver: Any, page: Path, width: int, d
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
         assert box["y"] + box["height"] <= 800
+    press(driver, "n")
+    side = driver.find_element("id", "side").rect
+    assert side["x"] >= 0
+    assert side["x"] + side["width"] <= width
+    assert side["height"] > 200
     assert driver.get_log("browser") == []
 
 

@@ -350,11 +350,11 @@ def test_a_thousand_vehicles_are_drawn_fast(driver: Any, chosen: list[Chosen], t
 
     def spent_s() -> float:
         found = driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
-        return float({metric["name"]: metric["value"] for metric in found}["ScriptDuration"])
+        return float({metric["name"]: metric["value"] for metric in found}["ThreadTime"])
 
     before_s = spent_s()
     driver.execute_script("for (let k = 0; k < 100; k++) { replay.time_s += 0.1; replay.draw(); }")
-    assert 0 < spent_s() - before_s < 100 * 0.016
+    assert 0.005 < spent_s() - before_s < 100 * 0.016
 
 
 def crowded(run: trace.Trace, count: int) -> trace.Trace:

@@ -95,8 +95,12 @@ def patterns(names: Sequence[str]) -> dict[str, Any]:
 
 
 def label(name: str) -> str:
-    """A controller's name for readers: ``my/file.py:Mine`` becomes ``Mine``, underscores become spaces."""
-    return name.rpartition(".py:")[2].replace("_", " ")
+    """A controller's name for readers: ``my/file.py:Mine`` becomes ``Mine``, underscores become spaces.
+
+    Of a folder among its parameters the last two parts are shown.
+    """
+    short = re.sub(r"=[^,]*/([^/,]+/[^/,]+)", r"=\1", name.rpartition(".py:")[2])
+    return short.replace("_", " ")
 
 
 def count(things: Sequence[object], noun: str) -> str:

@@ -154,6 +154,20 @@ def test_colours_are_told_apart_by_every_eye(seen: np.ndarray) -> None:
             assert np.linalg.norm(lab(one, seen) - lab(other, seen)) > 12, (one, other)
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("max_pressure", "max pressure"),
+        ("my/file.py:Mine:gain=2", "Mine:gain=2"),
+        ("reinforcement:folder=runs/rl/dqn-one/seed-1", "reinforcement:folder=dqn-one/seed-1"),
+        ("language_model:adapter=/a/b/c,layers=6", "language model:adapter=b/c,layers=6"),
+        ("endpoint:url=http://localhost:8000/v1,model=m", "endpoint:url=localhost:8000/v1,model=m"),
+    ],
+)
+def test_labels_are_short(name: str, shown: str) -> None:
+    assert style.label(name) == shown
+
+
 def test_known_controllers_keep_their_colours() -> None:
     first = style.colours(["fixed_time", "greedy", "mine"])
     second = style.colours(["mine", "language_model", "fixed_time"])

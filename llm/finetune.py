@@ -337,6 +337,7 @@ def _metrics(
         "taught_records": len(trainer.train_dataset),
         "validation_records": len(validation),
         "start_regret_veh_s" if training.start else "untuned_regret_veh_s": before.get("eval_regret_veh_s"),
+        "start_records": min(training.eval_limit or len(validation), len(validation)),
         "regret_veh_s": after["eval_regret_veh_s"],
         "cheapest_share": after["eval_cheapest_share"],
         "rivals_regret_veh_s": rivals,

@@ -106,9 +106,9 @@ def write_fan(path: Path, records: Sequence[ForecastRecord], said: Floats) -> No
     starts = np.cumsum([0, *(len(record.state.approaches) for record in records)])
     found: dict[tuple[Any, ...], list[tuple[float, int]]] = {}
     busy: dict[tuple[Any, ...], tuple[bool, float]] = {}
-    for record, start in zip(records, starts[:-1].tolist(), strict=True):
+    for record, run, start in zip(records, _runs(records), starts[:-1].tolist(), strict=True):
         for row, edge in enumerate(record.state.approaches):
-            key = (*record.block, record.state.signal, edge)
+            key = (run, record.state.signal, edge)
             found.setdefault(key, []).append((record.state.time_s, start + row))
             near, flow = busy.get(key, (False, 0.0))
             busy[key] = near or bool(record.incidents), flow + float(np.nan_to_num(record.came[row, -1, 0]))
@@ -121,3 +121,12 @@ def write_fan(path: Path, records: Sequence[ForecastRecord], said: Floats) -> No
             shown = ["" if v != v else f"{v:.1f}" for v in values]
             lines.append(",".join([f"{time_s:g}", str(horizon_min), *shown, "veh/h"]))
     write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def _runs(records: Sequence[ForecastRecord]) -> list[int]:
+    """The number of each record's run: a new one begins with another block, or where the clock is set back."""
+    number, found = 0, []
+    for before, record in zip([records[0], *records[:-1]], records, strict=True):
+        number += record.block != before.block or record.state.time_s < before.state.time_s
+        found.append(number)
+    return found

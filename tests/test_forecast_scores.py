@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmarks import cli, forecast_command
 from benchmarks.forecast import PLACES, Score, score
 from benchmarks.forecast_command import Request
+from benchmarks.forecast_files import write_fan
 from llm.dataset import RecordError
 from llm.forecast_data import ForecastRecord, came
 from llm.forecast_state import HORIZONS_MIN, TARGETS
@@ -223,3 +224,11 @@ def test_scores_as_csv(folder: Path, tmp_path: Path) -> None:
     told = json.loads((tmp_path / "forecast.json").read_text())["scores"]
     assert [float(row["mae"]) for row in rows] == pytest.approx([row["mae"] for row in told], abs=1e-4)
     assert {"mae_low", "mae_high", "coverage_low", "difference_high"} <= set(rows[0])
+
+
+def test_the_fan_is_of_one_run(tmp_path: Path) -> None:
+    twice = [replace(make_record(number), network_sha256="net", seed=1) for number in (0, 1, 2)] * 2
+    write_fan(tmp_path / "fan.csv", twice, np.ones((12, 3, 2, 3)))
+    with (tmp_path / "fan.csv").open() as file:
+        times = [row["time_s"] for row in csv.DictReader(file) if row["horizon_min"] == "1"]
+    assert len(times) == len(set(times)) == 3

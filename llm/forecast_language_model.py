@@ -22,6 +22,8 @@ from llm.heads import FILE, QuantileHead, tensor
 class LanguageModelForecaster(Forecaster):
     """Forecasts with a trained head on the language model that it was trained on.
 
+    A head that found nothing in the text forecasts from the numbers alone, and no text is read then.
+
     Args:
         head: folder of ``greenloop train-forecast``; the shipped adapter's when missing. An adapter in it, or the one
             that it names, is used.
@@ -52,7 +54,8 @@ class LanguageModelForecaster(Forecaster):
         """The head's quantiles for every approach."""
         shown = list(states) if self.reports else [state.without_reports() for state in states]
         with torch.inference_mode():
-            said = self.head(self._reader.read(shown), tensor(facts(shown)))
+            known = tensor(facts(shown))
+            said = self.head(self._reader.read(shown), known) if self.head.reads_features else self.head.plainly(known)
         return restored(said.double().numpy(), stacked(shown))
 
 

@@ -169,6 +169,7 @@ def train_forecast(
         "training": asdict(training),
         "train_prompts": len(shown),
         "validation_prompts": len(held),
+        "reads_text": head.reads_features,
         "losses": {"plain": round(losses[0], 5), "best": round(min(losses), 5), "epochs": len(losses) - 1},
     }
     head.save(out, noted)

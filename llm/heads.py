@@ -58,6 +58,12 @@ class QuantileHead(nn.Module):
         self.mean.copy_(features.mean(0))
         self.spread.copy_(features.std(0).clamp(min=1e-3))
 
+    @property
+    def reads_features(self) -> bool:
+        """False where training found nothing in the features that improves on the facts: they then need no reading."""
+        last: list[torch.Tensor] = [*self.text.mix[-1].parameters(), *self.text.direct.parameters()]
+        return any(bool(values.any()) for values in last)
+
     def forward(self, features: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
         """Quantiles of each approach; ``facts`` (A, facts) is not read by a head without facts."""
         raw = self.text((features.float() - self.mean) / self.spread) + self.bias

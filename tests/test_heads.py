@@ -16,7 +16,7 @@ from llm import cards, forecast_training, forecast_tuning, heads
 from llm.backbone import Backbone, BackboneError, load
 from llm.forecast_data import ForecastRecord, states
 from llm.forecast_fit import Fit, Lessons
-from llm.forecast_language_model import LanguageModelForecaster, WithoutReports
+from llm.forecast_language_model import LanguageModelForecaster, NumbersOnly, WithoutReports
 from llm.forecast_prompt import Place
 from llm.forecast_space import BAND, anchors, pinball
 from llm.forecast_state import QUANTILES
@@ -208,6 +208,24 @@ def test_without_reports_is_the_same_model(backbone: Backbone, tmp_path: Path) -
     loud.fields[0, -12] = 1.0
     assert not np.array_equal(told.forecast([loud]), silent.forecast([loud]))
     np.testing.assert_array_equal(silent.forecast([loud]), told.forecast([loud.without_reports()]))
+
+
+def test_nothing_is_read_where_the_text_adds_nothing(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    head = QuantileHead(16, Lessons.of(TRAIN).facts.shape[1])
+    head.plain[0].direct.weight.data.normal_(0, 0.1)
+    assert not head.reads_features
+    head.save(tmp_path, forecast_training.noted_base(backbone))
+    forecaster = LanguageModelForecaster(str(tmp_path), backbone=backbone)
+    read = forecaster.head(forecaster._reader.read(states(TRAIN)), Lessons.of(TRAIN).facts)
+    torch.testing.assert_close(read, forecaster.head.plainly(Lessons.of(TRAIN).facts))
+    monkeypatch.setattr(Reader, "read", None)
+    quick = forecaster.forecast(states(TRAIN))
+    np.testing.assert_array_equal(quick, NumbersOnly(str(tmp_path)).forecast(states(TRAIN)))
+    forecaster.head.text.direct.weight.data[0, 0] = 1.0
+    assert forecaster.head.reads_features
 
 
 # --- files that do not fit

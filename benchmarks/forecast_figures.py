@@ -14,7 +14,7 @@ from benchmarks.figures.choice import Choice
 from benchmarks.figures.forecast import forecast
 from benchmarks.forecast import PLACES, Score
 from benchmarks.results import ResultError
-from benchmarks.style import WIDTH_IN, colours, label, note, save, style
+from benchmarks.style import WIDTH_IN, colours, label, save, style
 from llm.forecast_state import HORIZONS_MIN
 
 _TITLES = {"overall": "Overall", "around_incidents": "Around incidents"}
@@ -40,14 +40,16 @@ def errors(scores: Sequence[Score]) -> Figure:
     """MAE of the flow at each horizon with 95 % intervals, one dot for each forecaster."""
     places = [place for place in PLACES[:2] if any(row.place == place for row in scores)]
     figure, panels = plt.subplots(1, len(places), figsize=(WIDTH_IN, 3.4), sharey=True, squeeze=False)
-    figure.subplots_adjust(wspace=0.06, bottom=0.3)
+    figure.subplots_adjust(wspace=0.06, bottom=0.33)
     for axes, place in zip(panels[0], places, strict=True):
         _panel(axes, [row for row in scores if row.place == place and row.target == "flow_veh_h"])
         axes.set_title(_TITLES[place])
     panels[0][0].set_ylabel("Mean absolute error of the flow (veh/h)")
-    note(panels[0][-1], "95 % intervals: blocks of network and seed")
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=4, frameon=False, fontsize=8)
+    title = "Lines: 95 % intervals over blocks of network and seed"
+    figure.legend(
+        handles, labels, title=title, title_fontsize=8, loc="lower center", ncols=4, frameon=False, fontsize=8
+    )
     return figure
 
 
@@ -64,9 +66,9 @@ def _panel(axes: Axes, rows: Sequence[Score]) -> None:
             low, high = row.mae_interval or (row.mae, row.mae)
             axes.plot([x, x], [low, high], color=colour, lw=1)
             marker = "D" if name.startswith("language_model") else "o"
-            axes.plot(
-                x, row.mae, marker, color=colour, ms=4, label=label(name.partition(":")[0]) if not place else None
-            )
+            kind = name.partition(":")[0]
+            inside = "none" if kind.startswith("language_model_") else colour  # its variants are hollow
+            axes.plot(x, row.mae, marker, color=colour, mfc=inside, ms=4, label=label(kind) if not place else None)
     axes.set_xticks(np.arange(len(HORIZONS_MIN)), [f"{minutes} min" for minutes in HORIZONS_MIN])
     axes.set_xlabel("Forecast horizon")
     axes.set_ylim(bottom=0)

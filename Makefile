@@ -48,6 +48,10 @@ adapter: $(VENV)/.ready
 	  --out $(ADAPTER)/own
 	$(TRAIN) --records $(ADAPTER)/records --records $(ADAPTER)/more --records $(ADAPTER)/own \
 	  --start $(ADAPTER)/second/adapter --epochs 1 --learning-rate 1.5e-3 --out $(ADAPTER)/third
+	for split in validation:12 train:84; do $(BIN)/greenloop collect-forecasts --split $${split%:*} --runs $${split#*:} \
+	  --out $(ADAPTER)/forecasts; done
+	$(BIN)/greenloop train-forecast --records $(ADAPTER)/forecasts --adapter $(ADAPTER)/third/adapter --train-limit 1500 \
+	  --validation-limit 500
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'greenloop needs Python 3.11 or newer; try make PYTHON=python3.12')"

@@ -86,7 +86,7 @@ def train_forecast(
       greenloop train-forecast --records forecasts --adapter runs/first/adapter
       greenloop forecast --records forecasts --head runs/forecast
     """
-    from llm import dataset, forecast_data
+    from llm import cards, dataset, forecast_data
     from llm.backbone import load
     from llm.forecast_training import ForecastTraining
     from llm.forecast_training import train_forecast as train
@@ -100,6 +100,8 @@ def train_forecast(
     about = {"records_sha256": dataset.manifest_sha256(records)}
     folder = adapter or out or Path("runs/forecast")
     noted = train(backbone, learn, held, folder, training, (train_limit, validation_limit), about)
+    if card := cards.read_card(folder):
+        cards.write_card(folder, card)  # which now tells of the head
     if as_json:
         typer.echo(json.dumps(noted, indent=1, default=str))
         return

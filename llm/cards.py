@@ -14,7 +14,7 @@ from typing import Any
 from llm.default_model import BackboneError
 from llm.prompt import PROMPT_VERSION
 
-FILE, TEXT = "greenloop.json", "CARD.md"
+FILE, TEXT, HEAD = "greenloop.json", "CARD.md", "forecast_head.json"
 #: The adapter that the default model uses unless another is asked for, if it ships.
 SHIPPED = Path(__file__).resolve().parent / "adapters" / "default"
 LIMITS = (
@@ -58,7 +58,20 @@ def write_card(folder: Path, card: Card) -> None:
     """Write both forms of the card."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_text(json.dumps(asdict(card), indent=1), encoding="utf-8")
-    (folder / TEXT).write_text(_text(card), encoding="utf-8")
+    (folder / TEXT).write_text(_text(card) + _head_text(folder), encoding="utf-8")
+
+
+def _head_text(folder: Path) -> str:
+    """What the card says of a forecast head beside the adapter; nothing where there is none."""
+    try:
+        head = json.loads((folder / HEAD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    losses, reads = head["losses"], "numbers and text" if head["reads_text"] else "numbers only: the text added nothing"
+    return (
+        f"\n## Forecast head\n\nReads {reads}. Pinball loss on validation {losses['best']:.4f}. "
+        f"Records whose manifest has sha256 {head['records_sha256']}.\n"
+    )
 
 
 def read_card(folder: Path) -> Card | None:

@@ -59,8 +59,7 @@ def _report(
     from benchmarks.compare import compare
 
     named = {run.controller.name for run in runs}
-    baseline = planned.baseline if planned.baseline in (*named, BEST) else None
-    made = compare(runs, baseline, gridlock=planned.gridlock) if runs else None
+    made = compare(runs, _baseline(planned, named), gridlock=planned.gridlock) if runs else None
     if as_json:
         typer.echo(json.dumps(_as_dict(planned, sweep, made, drawn), indent=1, allow_nan=False))
         return
@@ -68,6 +67,14 @@ def _report(
     for part in tables.comparison(made) if made else ():
         console.print(part, soft_wrap=isinstance(part, Text))
     _say_where(planned, sweep, runs, drawn, progress)
+
+
+def _baseline(planned: Plan, named: set[str]) -> str | None:
+    """The plan's baseline where these runs have it: a suite's may be missing from a part of the suite."""
+    from benchmarks.compare import is_classical
+
+    has_it = any(is_classical(name) for name in named) if planned.baseline == BEST else planned.baseline in named
+    return planned.baseline if has_it else None
 
 
 def _versions(runs: list[results.RunResult]) -> list[str]:

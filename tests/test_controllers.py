@@ -198,9 +198,7 @@ def test_delay_based_programs_without_their_detectors_are_refused() -> None:
     with Session(scenario, seed=1) as session:
         session.start()
         decisions = act(ready(DelayBased(), session.network), make_observation(session.network))
-        with pytest.raises(
-            DecisionError, match="before the first vehicle; give the controller lane_areas_m"
-        ):
+        with pytest.raises(DecisionError, match="before the first vehicle; give the controller lane_areas_m"):
             session.step(decisions)
 
 

@@ -171,10 +171,15 @@ def _draw_each(
 
 
 def _give_credit(figure: Figure, group: Group) -> None:
-    """Name whose map these streets are, below a figure of a scenario whose licence asks for it."""
+    """Name whose map these streets are, beside a figure of a scenario whose licence asks for it."""
     asked = dict.fromkeys(credit(str(run.scenario.spec.get("licence", ""))) for run in group.runs)
     if text := "; ".join(filter(None, asked)):
-        figure.text(1.0, -0.005, text, ha="right", va="top", fontsize=6.5, color=QUIET)
+        figure.draw_without_rendering()  # which lays it out
+        width, height = figure.bbox.size
+        drawn = figure.get_tightbbox()
+        # Upright beside the drawing: below it, a legend would move into it when the figure is cropped.
+        x, y = (drawn.x1 * figure.dpi + 4) / width, drawn.y1 * figure.dpi / height
+        figure.text(x, y, text, rotation=270, ha="left", va="top", fontsize=6.5, color=QUIET)
 
 
 def _check(only: Sequence[str], formats: Sequence[str]) -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.planned import possible_rates
+from benchmarks.planned import planned_scenario
 from llm import dataset
 from llm.dataset import FIRST_SEED, RecordError
 from scenarios import registry
-from scenarios.spec import Demand, IncidentRates, Scenario
+from scenarios.spec import IncidentRates, Scenario
 
 #: Sizes of generated cities, signals; small ones are cheap to branch and as varied in their junctions.
 SIZES = (1, 2, 3, 1, 4, 2, 5, 3, 4, 6)
@@ -132,11 +132,5 @@ def scenario_of(episode: Episode) -> Scenario:
     """
     scenario = registry.load(episode.scenario)
     dataset.check_split(scenario, episode.split, episode.seed)
-    end_s = scenario.begin_s + scenario.warmup_s + 60 * episode.settings.minutes
-    changed = scenario.with_(
-        end_s=min(scenario.end_s, end_s),
-        demand=Demand(scale=episode.demand_scale, departure_jitter_s=episode.settings.jitter_s),
-    )
-    if not episode.incidents:
-        return changed
-    return changed.with_(incident_rates=possible_rates(RATES.model_dump(), changed, episode.seed))
+    settings, rates = episode.settings, RATES if episode.incidents else None
+    return planned_scenario(scenario, episode.seed, settings.minutes, episode.demand_scale, settings.jitter_s, rates)

@@ -136,7 +136,10 @@ def _specs(request: Request) -> tuple[str, ...]:
     shipped = cards.shipped()
     if request.head is None and not request.forecasters and not (shipped and (shipped / FILE).is_file()):
         known = tuple(name for name in known if not name.startswith(MODEL))
-        typer.echo("No forecast head ships yet, so the language model is left out; name one with --head.", err=True)
+        typer.echo(
+            "The shipped adapter has no forecast head, so the language model is left out; use --head.",
+            err=True,
+        )
     if request.head is not None:
         known = tuple(
             f"{name}:head={request.head}" if name in names() and name.startswith(MODEL) else name for name in known

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from benchmarks import provenance
 from benchmarks.behaviour import prepared
-from benchmarks.forecast_runs import ForecastRun, Settings, planned_incidents, scenario_of
+from benchmarks.forecast_runs import ForecastRun, Settings, scenario_of
+from benchmarks.planned import planned_incidents
 from controllers.base import RunContext
 from controllers.greedy import Greedy
 from llm import forecast_data

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.episodes import CITIES, SIZES
+from benchmarks.planned import planned_scenario
 from benchmarks.suite import DEFAULT_RATES
 from llm import forecast_data
 from llm.dataset import FIRST_SEED, RecordError
 from llm.forecast_data import HELD_OUT, SPLITS
-from scenarios import incidents, registry
+from scenarios import registry
 from scenarios.city import SPLITS as CITY_SEEDS
-from scenarios.incidents import ScheduledIncident
-from scenarios.spec import Demand, IncidentRates, Scenario, ScenarioError
-from sim.network import Network
+from scenarios.spec import IncidentRates, Scenario
 
 #: Every fifth training run is of this real network.
 REAL_TRAINING, REAL_EVERY = "cologne1", 5
@@ -137,29 +136,6 @@ def scenario_of(run: ForecastRun) -> Scenario:
     """
     scenario = registry.load(run.scenario)
     forecast_data.check(scenario, run.split, run.seed)
-    changed = scenario.with_(
-        end_s=min(scenario.end_s, scenario.begin_s + scenario.warmup_s + 60 * run.settings.minutes),
-        demand=Demand(scale=run.demand_scale, departure_jitter_s=run.settings.jitter_s),
-    )
-    if not run.incidents:
-        return changed
     rates = DEFAULT_RATES if run.split == HELD_OUT else RATES
-    return changed.with_(incident_rates=_possible(rates, changed, run.seed))
-
-
-def _possible(rates: IncidentRates, scenario: Scenario, seed: int) -> IncidentRates:
-    """The rates without the incidents that the network has no place for, such as a closure at its only junction."""
-    network = Network.read(scenario.net_file)
-    kept: dict[str, float] = {}
-    for name, rate in rates.model_dump().items():
-        try:
-            planned_incidents(scenario.with_(incident_rates={name: rate}), network, seed)
-        except ScenarioError:
-            continue
-        kept[name] = rate
-    return IncidentRates(**kept)
-
-
-def planned_incidents(scenario: Scenario, network: Network, seed: int) -> tuple[ScheduledIncident, ...]:
-    """The incidents that a session of this scenario has."""
-    return incidents.schedule(scenario, network.roads, seed, signalled=frozenset(network.lane_edge))
+    settings, drawn = run.settings, rates if run.incidents else None
+    return planned_scenario(scenario, run.seed, settings.minutes, run.demand_scale, settings.jitter_s, drawn)

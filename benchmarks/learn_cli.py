@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -42,17 +41,18 @@ def collect(
 ) -> None:
     """Run training scenarios and write labelled records: texts, numbers, and what every phase would have cost.
 
-      Stop with Ctrl-C whenever you like: the same command goes on where it was. Held-out scenarios are refused.
+    Stop with Ctrl-C whenever you like: the same command goes on where it was. Held-out scenarios are refused.
 
-      \b
-      Examples:
-        greenloop collect --episodes 250
-        greenloop collect --scenarios validation --episodes 30
-        greenloop collect --scenarios cologne1,city-4-7 --episodes 20 --out more
-    greenloop collect --drive language_model:adapter=runs/first/adapter --draw-seed 1 --out own
+    \b
+    Examples:
+      greenloop collect --episodes 250
+      greenloop collect --scenarios validation --episodes 30
+      greenloop collect --scenarios cologne1,city-4-7 --episodes 20 --out more
+      greenloop collect --drive language_model:adapter=runs/first/adapter --draw-seed 1 --out own
     """
     from benchmarks import collect as collecting
     from benchmarks import episodes as drawing
+    from sim.workers import usable_cores
 
     named = scenarios not in ("train", "validation")
     settings = drawing.Settings(
@@ -60,7 +60,7 @@ def collect(
     )
     names = tuple(name.strip() for name in scenarios.split(",")) if named else ()
     planned = drawing.plan(split if named else scenarios, episodes, settings, names)
-    manifest = collecting.collect(planned, out, workers or _cores(), _tell, forecast_head)
+    manifest = collecting.collect(planned, out, workers or usable_cores(), _tell, forecast_head)
     counts = {name: dict(found) for name, found in manifest["counts"].items()}
     if as_json:
         typer.echo(json.dumps({"folder": str(out), "counts": counts, "failed": manifest["failed"]}, indent=1))
@@ -68,10 +68,6 @@ def collect(
         said = ", ".join(f"{found.get('records', 0):,} {name} records" for name, found in counts.items())
         typer.echo(f"{out}: {said}")
     raise typer.Exit(1 if manifest["failed"] else 0)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _tell(done: int, total: int, name: str, records: int, problem: str | None) -> None:
@@ -88,8 +84,8 @@ def train(
     model: Annotated[str, typer.Option(help="default, a Hugging Face id, or a folder.")] = "default",
     layers: Annotated[int, typer.Option(min=0, help="Keep the first so many decoder layers; 0 for all.")] = 8,
     start: Annotated[Path | None, typer.Option(help="Go on from the adapter of an earlier training.")] = None,
-    method: Annotated[str, typer.Option(help="lora, adalora, ia3, prefix or full.")] = "lora",
-    rank: Annotated[int, typer.Option(min=1, help="Rank, or virtual tokens of prefix.")] = 16,
+    method: Annotated[str, typer.Option(help="lora, adalora, ia3, prefix, head or full.")] = "lora",
+    rank: Annotated[int, typer.Option(min=1, help="Rank of lora, adalora and head; virtual tokens of prefix.")] = 16,
     horizon_s: Annotated[float, typer.Option(help="Which of the recorded costs to learn.")] = 60.0,
     temperature_veh_s: Annotated[float, typer.Option(help="Softness of the targets.")] = 40.0,
     distil: Annotated[

@@ -1,4 +1,4 @@
-"""The incidents that a run will have, as its session plans them: what is there for checks, labels and rates."""
+"""What a run will be: its scenario as drawn for records, and its incidents as its session plans them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,30 @@ from collections.abc import Mapping
 
 from scenarios import incidents
 from scenarios.incidents import ScheduledIncident
-from scenarios.spec import Scenario, ScenarioError
+from scenarios.spec import Demand, IncidentRates, Scenario, ScenarioError
 from sim.network import Network
+
+
+def planned_scenario(
+    scenario: Scenario, seed: int, minutes: float, demand_scale: float, jitter_s: float, rates: IncidentRates | None
+) -> Scenario:
+    """A scenario as a run for records has it.
+
+    Args:
+        scenario: as it is.
+        seed: of the run.
+        minutes: measured, at most.
+        demand_scale: factor on the number of vehicles.
+        jitter_s: by which each departure moves at most.
+        rates: of incidents; types that the network has no place for are left out. None for no incidents.
+    """
+    changed = scenario.with_(
+        end_s=min(scenario.end_s, scenario.begin_s + scenario.warmup_s + 60 * minutes),
+        demand=Demand(scale=demand_scale, departure_jitter_s=jitter_s),
+    )
+    if rates is None:
+        return changed
+    return changed.with_(incident_rates=possible_rates(rates.model_dump(), changed, seed))
 
 
 def planned_incidents(scenario: Scenario, network: Network, seed: int) -> tuple[ScheduledIncident, ...]:

@@ -18,7 +18,17 @@ from llm import cards
 from llm.default_model import GGUF_SHA256, BackboneError, fetch, file_sha256, is_cached, quiet_transformers
 from llm.precision import out_of_memory
 
-__all__ = ["DEFAULT", "Backbone", "BackboneError", "fetch", "is_cached", "keep_first_layers", "load", "untie_head"]
+__all__ = [
+    "DEFAULT",
+    "Backbone",
+    "BackboneError",
+    "fetch",
+    "head_name",
+    "is_cached",
+    "keep_first_layers",
+    "load",
+    "untie_head",
+]
 
 DEFAULT = "default"
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -200,6 +210,12 @@ def keep_first_layers(model: Any, layers: int) -> None:
         model.config.layer_types = model.config.layer_types[:layers]
 
 
+def head_name(model: Any) -> str:
+    """What a model calls its output head, such as ``lm_head``."""
+    head = model.get_output_embeddings()
+    return next(str(name) for name, part in model.named_modules() if part is head)
+
+
 def untie_head(model: Any) -> None:
     """Give the output head weights of its own, in place, so that an adapter of the head leaves the embeddings alone."""
     from torch import nn
@@ -216,7 +232,7 @@ def _with_adapter(model: Any, adapter: Path, name: str, layers: int) -> Any:
     config, weights = _read_adapter(adapter)
     made_for = config.base_model_name_or_path or "another model"
     config.inference_mode, config.base_model_name_or_path = True, model.name_or_path  # paths differ between machines
-    if "lm_head" in (getattr(config, "target_modules", None) or ()):
+    if head_name(model) in (getattr(config, "target_modules", None) or ()):
         untie_head(model)
     try:
         with warnings.catch_warnings():  # PEFT 0.21 asks transformers 5 by an old name

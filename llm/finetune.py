@@ -2,7 +2,7 @@
 
 The model reads a prompt and only the logits of the phase letters at the last token count. Loss: cross-entropy against
 soft targets that fall with each phase's cost. Every epoch shows each record with its phases in another order. The
-adapter with the least regret on the validation records is kept. A killed run goes on from its last checkpoint.
+adapter with the least loss on the validation records is kept. A killed run goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from transformers import EarlyStoppingCallback, TrainingArguments
 
 from llm import cards, dataset
-from llm.backbone import Backbone, load, untie_head
+from llm.backbone import Backbone, head_name, load, untie_head
 from llm.dataset import Record
 from llm.phase_net import ABOUT, PhaseNet
 from llm.precision import BF16, PRECISIONS, resolve
@@ -165,7 +165,8 @@ def _trainer(
     steps_per_epoch = math.ceil(len(train) / training.batch)
     model = _quick(_adapted(training, backbone, math.ceil(steps_per_epoch * training.epochs)), backbone.device)
     shown = PhaseDataset(train, backbone.tokenizer, training, reorder=True, teacher=teacher)
-    measured = PhaseDataset(_thinned(validation, training.eval_limit), backbone.tokenizer, training, reorder=False)
+    some = _thinned(validation, training.eval_limit)
+    measured = PhaseDataset(some, backbone.tokenizer, training, reorder=False, teacher=teacher)
     callbacks: list[Any] = [EpochCallback(shown), EarlyStoppingCallback(training.patience)]
     return PhaseTrainer(
         model=model,
@@ -198,7 +199,7 @@ def _arguments(training: Training, steps_per_epoch: int, out: Path, device: str,
         logging_steps=max(1, every // 4),
         save_total_limit=2,
         load_best_model_at_end=training.method != "adalora",  # whose shapes change on the way
-        metric_for_best_model="regret_veh_s",
+        metric_for_best_model="loss",  # regret on a few hundred records jumps by a tenth between two steps
         greater_is_better=False,
         remove_unused_columns=False,
         report_to=_reporters(),
@@ -233,7 +234,9 @@ def _adapted(training: Training, backbone: Backbone, steps: int) -> Any:
     if training.method == "head":
         untie_head(network)
     config = {
-        "head": lambda: peft.LoraConfig(**{**low_rank, "target_modules": ["lm_head"]}, r=training.rank, **options),
+        "head": lambda: peft.LoraConfig(
+            r=training.rank, **{**low_rank, "target_modules": [head_name(network)]}, **options
+        ),
         "lora": lambda: peft.LoraConfig(r=training.rank, **low_rank, **options),
         "adalora": lambda: peft.AdaLoraConfig(
             init_r=training.rank,

@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from llm import cards
 from llm.backbone import BackboneError
 from llm.forecast_prompt import FORECAST_PROMPT_VERSION
 from llm.forecast_space import BAND, FACTS_VERSION
 from llm.forecast_state import HORIZONS_MIN, QUANTILES, TARGETS
 
-FILE, ABOUT = "forecast_head.safetensors", "forecast_head.json"
+FILE, ABOUT = "forecast_head.safetensors", cards.HEAD
 _SHAPE = (len(HORIZONS_MIN), len(TARGETS))
 _OUTPUTS = 3 * math.prod(_SHAPE)
 

@@ -98,7 +98,7 @@ class PhaseDataset(Dataset[dict[str, Any]]):
             return own
         scores = self.training.sharpen * self.teacher.scores(np.array(record.facts))
         shares = np.exp(scores - scores.max())
-        part = 1.0 if self.begins else self.training.distil
+        part = 1.0 if self.begins and self.reorder else self.training.distil
         mixed: NDArray[np.float64] = (1 - part) * own + part * shares / shares.sum()
         return mixed
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_report_browser import CHROMIUM, DRIVER, FLAGS
+from browser import needs_browser, started
 
 from benchmarks import matrix, replay, replay_choice, results, trace
 from benchmarks.cell import Cell
@@ -21,7 +21,7 @@ from scenarios.spec import Crash
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="no Chromium with chromedriver is installed"),
+    needs_browser,
 ]
 CRASH = Crash(edge="23429231#1", lanes=(0,), start_s=60, duration_s=120)
 BEGIN_S, END_S = 25200, 25200 + 240
@@ -35,17 +35,8 @@ NOTE = {
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    started = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield started
-    started.quit()
+    with started(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,7 @@ def plain_s(scenario: Scenario) -> float:
             scenario.begin_s,
             scenario.end_s,
             1,
+            NATIVE,
             UNOBSERVED,
             OutputFiles(Path(folder)),
         )

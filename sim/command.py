@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from sim.network import REACH_M, Network
+from sim.timings import Timings
 
 DETECTOR_PREFIX = "greenloop."
 AREA_PREFIX = "greenloop.area."
@@ -94,6 +95,7 @@ def sumo_arguments(
     begin_s: float,
     end_s: float,
     seed: int,
+    timings: Timings,
     options: SessionOptions,
     files: OutputFiles,
 ) -> list[str]:
@@ -120,6 +122,8 @@ def sumo_arguments(
         "--no-warnings": "true",
         "--duration-log.disable": "true",
     }
+    if timings.blocker_s is not None:
+        arguments["--ignore-junction-blocker"] = timings.blocker_s
     if additional:
         arguments["--additional-files"] = ",".join(map(str, additional))
     if options.emissions:

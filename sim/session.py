@@ -135,6 +135,7 @@ class Session:
             self.scenario.begin_s,
             self.scenario.end_s,
             self.seed,
+            self.timings,
             self.options,
             self.files,
         )

@@ -284,7 +284,12 @@ def _what_is_wrong(problem: dict[str, Any]) -> str:
         return f"incident type '{tag}' is not known; {hint}"
     if problem["type"] != "extra_forbidden":
         return str(problem["msg"]).removeprefix("Value error, ")
-    near = difflib.get_close_matches(str(problem["loc"][-1]), _keys(), n=1)
+    key = str(problem["loc"][-1])
+    parts = ((name, field.annotation) for name, field in Scenario.model_fields.items())
+    homes = [name for name, part in parts if key in getattr(part, "model_fields", ())]
+    if homes and homes[0] not in problem["loc"]:
+        return f"this key is not known here; it belongs under '{homes[0]}'"
+    near = difflib.get_close_matches(key, _keys(), n=1)
     return "this key is not known" + (f"; did you mean '{near[0]}'?" if near else "; remove it")
 
 

@@ -94,6 +94,7 @@ GOOD = "name: x\nnet_file: a.net.xml\nroute_files: [a.rou.xml]\n"
     [
         (GOOD + "begin: 3\n", "begin: this key is not known; did you mean 'begin_s'?"),
         (GOOD + "colour: red\n", "colour: this key is not known; remove it"),
+        (GOOD + "scale: 2\n", "scale: this key is not known here; it belongs under 'demand'"),
         ("name: x\nnet_file: a.net.xml\n", "route_files: Field required"),
         (GOOD + "begin_s: soon\n", "begin_s: Input should be a valid number"),
         (GOOD + "begin_s: .nan\n", "begin_s: Input should be a finite number"),

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 from controllers.greedy import Greedy
+from controllers.holding import Holding
 from controllers.programs import retimed
 from scenarios import registry
 from scenarios.resco import RESCO
-from scenarios.spec import Crash, DetectorOutage, RoadClosure, Scenario
+from scenarios.spec import Crash, Demand, DetectorOutage, RoadClosure, Scenario
 from scenarios.tools import sumo_home
 from sim.command import OutputFiles
 from sim.session import Outcome, Session, SessionError, SessionOptions
@@ -82,6 +83,22 @@ def test_fixed_time_equals_plain_sumo_vehicle_by_vehicle(name: str, tmp_path: Pa
         ours = trips(session.finish().files)
     assert ours == plain_sumo(case, 3, tmp_path)
     assert len(ours) > 300
+
+
+@pytest.mark.slow
+def test_a_locked_junction_dissolves_unless_the_timings_say_never() -> None:
+    """Under these dice vehicles that wait for gaps lock one junction of cologne3 up for the rest of the hour."""
+
+    def longest_wait_s(timings: Timings) -> float:
+        with Session(scenario("cologne3", minutes=60, demand=Demand(departure_jitter_s=30.0)), 5, timings) as session:
+            controller, observation = Holding(), session.start()
+            controller.reset(session.network, 5)
+            while not session.done:
+                observation = session.step(controller.act(observation))
+            return max(float(trip["waitingTime"]) for trip in trips(session.finish().files).values())
+
+    assert longest_wait_s(replace(NATIVE, blocker_s=None)) > 1500
+    assert longest_wait_s(NATIVE) < 600
 
 
 def test_libsumo_and_the_socket_give_the_same_run() -> None:

@@ -98,6 +98,9 @@ def train(
     batch: Annotated[int, typer.Option(min=1, help="Records in a step.")] = 32,
     train_limit: Annotated[int, typer.Option(min=0, help="Use only so many records; 0 for all.")] = 0,
     eval_limit: Annotated[int, typer.Option(min=0, help="Records of a measurement on the way; 0 for all.")] = 400,
+    patience: Annotated[
+        int, typer.Option(min=1, help="Stop after so many measurements (four an epoch) with no gain.")
+    ] = 4,
     threads: Annotated[int, typer.Option(min=1, help="Torch threads.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Of initialisation and order.")] = 0,
@@ -133,6 +136,7 @@ def train(
         batch=batch,
         train_limit=train_limit,
         eval_limit=eval_limit,
+        patience=patience,
         seed=seed,
     )
     metrics = finetune.train(training, records or [Path("records")], out, threads, device, quiet=as_json)

@@ -43,7 +43,7 @@ class Training:
         epochs: at most; early stopping may end sooner.
         learning_rate: highest, after a warm-up; it then falls as a cosine.
         batch: records in a step.
-        evals_per_epoch: how often the validation regret is measured and a checkpoint written.
+        evals_per_epoch: how often validation is measured and a checkpoint written.
         patience: measurements without a gain before it stops.
         train_limit: use only so many training records (0: all), drawn evenly.
         eval_limit: records of the measurements on the way (0: all); the last one takes all.

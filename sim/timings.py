@@ -12,8 +12,8 @@ class Timings:
     ``yellow_s`` None means: as the network's own program of each signal has it. ``own_programs``: fixed time
     keeps the network's own clearance, whatever the others pay. Who has stood inside a junction for ``blocker_s`` no
     longer stops crossing traffic (SUMO's ``ignore-junction-blocker``; None: for ever): vehicles that turn through gaps
-    can lock each other in for good, which drivers would sort out. It is longer than any red: where a junction of several
-    parts has its stop line inside, a queue at red stands inside as well, and must not be driven through.
+    can lock each other in for good, which drivers would sort out. It is longer than any red: where a junction of
+    several parts has its stop line inside, a queue at red stands inside as well, and must not be driven through.
     """
 
     name: str

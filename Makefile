@@ -47,7 +47,7 @@ adapter: $(VENV)/.ready
 	$(COLLECT) --episodes 60 --draw-seed 2 --drive $(SECOND) --drive $(SECOND) --drive $(FIRST_NET) --then $(FIRST_NET) \
 	  --out $(ADAPTER)/own
 	$(TRAIN) --records $(ADAPTER)/records --records $(ADAPTER)/more --records $(ADAPTER)/own \
-	  --start $(ADAPTER)/second/adapter --epochs 1 --learning-rate 1.5e-3 --out $(ADAPTER)/third
+	  --start $(ADAPTER)/second/adapter --epochs 2 --learning-rate 1.5e-3 --out $(ADAPTER)/third
 	for split in validation:12 train:84; do $(BIN)/greenloop collect-forecasts --split $${split%:*} --runs $${split#*:} \
 	  --out $(ADAPTER)/forecasts; done
 	$(BIN)/greenloop train-forecast --records $(ADAPTER)/forecasts --adapter $(ADAPTER)/third/adapter --train-limit 1500 \

@@ -69,7 +69,8 @@ def timings_words(timings: Mapping[str, object]) -> str:
     named = {key: timings.get(key, "?") for key in ("all_red_s", "min_green_s", "max_red_s", "decision_interval_s")}
     yellow = "yellow as in the network's programs" if yellow_s is None else f"yellow {yellow_s} s"
     rest = "min green {min_green_s} s, max red {max_red_s} s, decision every {decision_interval_s} s".format(**named)
-    return f"{timings['name']} ({yellow}, all-red {named['all_red_s']} s, {rest})"
+    lock = f", a locked junction dissolves after {timings['blocker_s']} s" if timings.get("blocker_s") else ""
+    return f"{timings['name']} ({yellow}, all-red {named['all_red_s']} s, {rest}{lock})"
 
 
 def p_words(p: float) -> str:

@@ -141,24 +141,15 @@ def title(case: Case, compared: Comparison, group: Group) -> str:
 
 def _lead(case: Case, group: Group) -> tuple[str, ...]:
     scenario = group.runs[0].scenario
-    timings = group.runs[0].timings
     description = str(scenario.spec.get("description", "")).strip()
     what = f"{description[0].upper()}{description[1:]}. " if description else ""
-    yellow = "as in the network's programs" if timings.get("yellow_s") is None else f"{timings['yellow_s']} s"
-    rest = "; ".join(
-        f"{words} {timings[key]} s"
-        for key, words in (
-            ("all_red_s", "all-red"), ("min_green_s", "minimum green"), ("max_red_s", "maximum red"),
-            ("decision_interval_s", "a decision every"),
-        ) if key in timings
-    )  # fmt: skip
     said = (
         f"{what}{case.minutes:g} minutes measured, {plural(len(case.seeds), 'seed')} "
         f"({listed([str(seed) for seed in case.seeds])}), demand × {scenario.demand_scale:g}, "
         f"{_incident_words(group)}; {case.versions}."
     )
     apart = () if case.in_overall else ("This case is not in the overall ranking.",)
-    return (said, f"Signal timings {case.timings}: yellow {yellow}; {rest}.", *apart)
+    return (said, f"Signal timings: {case.timings_text}.", *apart)
 
 
 def _incident_words(group: Group) -> str:

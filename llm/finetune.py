@@ -351,13 +351,15 @@ def _metrics(
 def _phase_net(
     train: list[Record], validation: list[Record], training: Training, folder: Path
 ) -> tuple[PhaseNet, float]:
-    """The plain neural network on the same records and its validation regret; fitted once, then read."""
+    """The plain neural network in ``folder``, fitted on the same records if none lies there, and its regret."""
     from llm.phase_net_fit import fit
 
     if not (folder / ABOUT).is_file():
         net, regret_veh_s = fit(train, validation, training.horizon_s, training.temperature_veh_s)
         net.save(folder, {"horizon_s": training.horizon_s, "regret_veh_s": regret_veh_s, "records": len(train)})
-    return PhaseNet.load(folder), float(json.loads((folder / ABOUT).read_text(encoding="utf-8"))["regret_veh_s"])
+    net = PhaseNet.load(folder)
+    chosen = net.choose([np.array(record.facts) for record in validation])
+    return net, dataset.regret_veh_s(validation, chosen, training.horizon_s)
 
 
 def _card(training: Training, backbone: Backbone, records: Sequence[Path], metrics: dict[str, Any]) -> cards.Card:

@@ -26,8 +26,8 @@ class Timings:
     blocker_s: int | None = 180
 
     def as_dict(self) -> dict[str, object]:
-        """Plain fields, for provenance."""
-        return asdict(self)
+        """Plain fields, for provenance; a lock that never dissolves is no field, as in results from before the rule."""
+        return {name: value for name, value in asdict(self).items() if name != "blocker_s" or value is not None}
 
 
 NATIVE = Timings("native")

@@ -19,10 +19,7 @@ from benchmarks.replay_data import Frame
 from scenarios import osm, registry
 from scenarios.spec import Crash
 
-pytestmark = [
-    pytest.mark.slow,
-    needs_browser,
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 CRASH = Crash(edge="23429231#1", lanes=(0,), start_s=60, duration_s=120)
 BEGIN_S, END_S = 25200, 25200 + 240
 NOTE = {

@@ -15,10 +15,7 @@ from test_report import BASES, written
 
 from benchmarks import report
 
-pytestmark = [
-    pytest.mark.slow,
-    needs_browser,
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def plain_sumo(case: Scenario, seed: int, folder: Path) -> dict[str, dict[str, s
         "-e": case.end_s,
         "--seed": seed,
         "--time-to-teleport": -1,
-        "--ignore-junction-blocker": 180,
+        "--ignore-junction-blocker": NATIVE.blocker_s,
         "--tripinfo-output": files.trips,
         "--tripinfo-output.write-unfinished": "true",
         "--tripinfo-output.write-undeparted": "true",

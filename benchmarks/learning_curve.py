@@ -14,7 +14,7 @@ def draw(metrics: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    for key, label in (("loss", "training"), ("eval_loss", "validation")):
+    for key, label in (("loss", "training, with the answers on the way"), ("eval_loss", "validation")):
         left.plot(*_curve(metrics["history"], key), marker="o", markersize=3, label=label)
     left.set(xlabel="epoch", ylabel="cross-entropy", title="Loss")
     left.legend(frameon=False)
@@ -23,7 +23,7 @@ def draw(metrics: dict[str, Any], path: Path) -> None:
         if name != "random":
             right.axhline(value, linestyle="--", linewidth=1, color=f"C{number + 1}", label=name)
     right.set(xlabel="epoch", ylabel="regret (veh-s)", title="Validation regret")
-    right.legend(frameon=False, fontsize="small")
+    right.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(path, dpi=150)
     plt.close(figure)
 

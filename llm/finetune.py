@@ -77,7 +77,9 @@ def train(
                 "another device. The same command goes on from the last checkpoint."
             ) from error
         raise
-    trainer.eval_dataset = PhaseDataset(data["validation"], backbone.tokenizer, training, reorder=False)
+    trainer.eval_dataset = PhaseDataset(
+        data["validation"], backbone.tokenizer, training, reorder=False, teacher=teacher
+    )
     after = trainer.evaluate()
     if not math.isfinite(after["eval_loss"]):
         raise TrainingError("Training ended with a loss that is not finite; take a lower learning rate.")

@@ -65,6 +65,8 @@ def trained(llama: Path, records: Path, tmp_path_factory: pytest.TempPathFactory
 def test_it_learns_and_compares(trained: tuple[Path, dict[str, Any]]) -> None:
     _, metrics = trained
     rivals = metrics["rivals_regret_veh_s"]
+    losses = [row["eval_loss"] for row in metrics["history"] if "eval_loss" in row]
+    assert losses[-1] == pytest.approx(min(losses[:-1]), rel=1e-3)  # the kept step's, by the same measure
     assert metrics["regret_veh_s"] < 0.8 * metrics["untuned_regret_veh_s"]
     assert rivals["greedy"] == 0  # in these records it is the best by construction
     assert rivals["phase_net"] < 0.1 * rivals["random"]

@@ -47,7 +47,19 @@ SPLIT_NUMBERS = {"train": 0, "validation": 1}
 
 @dataclass(frozen=True)
 class Settings:
-    """What the records of a folder have in common; other settings need another folder."""
+    """What the records of a folder have in common; other settings need another folder.
+
+    Attributes:
+        minutes: simulated minutes of an episode.
+        records_per_episode: wanted.
+        jitter_s: by which each departure moves at most, s.
+        draw_seed: draws other episodes.
+        drive: controllers that drive, one of them drawn for each episode.
+        then: the controller that goes on after the phase that a branch tries.
+        branches: try every phase, and so know its cost; without, a record has no costs.
+        imagined_share: of the records, those of states that no run showed (``benchmarks.imagined``); only without
+            branches, since such a state cannot be gone on from.
+    """
 
     minutes: float = 30.0
     records_per_episode: int = 40
@@ -55,6 +67,8 @@ class Settings:
     draw_seed: int = 0
     drive: tuple[str, ...] = BEHAVIOURS
     then: str = THEN
+    branches: bool = True
+    imagined_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,8 @@ def plan(split: str, episodes: int, settings: Settings, names: Sequence[str] = (
     Raises:
         RecordError: a scenario is held out or not of this split.
     """
+    if settings.imagined_share and settings.branches:
+        raise RecordError("Imagined states cannot be gone on from, so they have no costs: give --no-branches as well.")
     if split not in FIRST_SEED:
         raise RecordError(f"Records have the splits {' and '.join(FIRST_SEED)}, not '{split}'.")
     for name in dict.fromkeys(names):

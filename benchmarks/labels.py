@@ -1,4 +1,7 @@
-"""Labels: at random times of a run, what every phase of a due signal would cost, tried in forks of the simulation."""
+"""Labels: at random times of a run, what every phase of a due signal would cost, tried in forks of the simulation.
+
+Records without costs need no forks: they come a hundred times as fast, and teach what a plain network would do there.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy as np
 
 from benchmarks.behaviour import Behaviour, prepared
 from benchmarks.episodes import Episode, scenario_of
+from benchmarks.imagined import imagined
 from benchmarks.planned import planned_incidents
 from controllers import registry
 from controllers.base import Controller, RunContext
@@ -33,6 +37,8 @@ HORIZONS_S = (15.0, 30.0, 60.0)
 SIGNALS_AT_ONCE = 2
 #: Share kept of the decisions where at most one phase has traffic, and of those with a report for other signals only.
 QUIET_WEIGHT, UNREPORTED_WEIGHT = 0.05, 0.5
+#: Last word of ``Record.behaviour`` where the state is not one that a run showed.
+IMAGINED = "imagined"
 #: Controllers whose choice every record notes.
 RIVALS = ("greedy", "holding", "longest_queue")
 #: Vehicles that arrived within a minute are known this long after it began: the loops count by full minutes.
@@ -70,7 +76,7 @@ class Recorder:
                 if session.time_s + ARRIVALS_KNOWN_S <= self.scenario.end_s and self.rng.random() < self.chance:
                     for record, signal in self._label(session, observation):
                         waiting.append((record, signal))
-                        if self.rng.random() < self.episode.follow_share:
+                        if record.horizons_s and self.rng.random() < self.episode.follow_share:
                             decisions[record.signal] = int(record.cost(HORIZONS_S[1]).argmin())
                 observation = session.step(decisions)
             minutes.see(observation)
@@ -98,18 +104,29 @@ class Recorder:
 
     def _chance(self, network: Network) -> float:
         """Of labelling at a decision time, so that about the wanted number comes out."""
-        at_once = min(SIGNALS_AT_ONCE, len(network.controllable))
+        at_once = min(self._at_once(), len(network.controllable))
         times = (self.scenario.horizon_s - HORIZONS_S[-1]) / self.timings.decision_interval_s
         return 1.3 * self.episode.settings.records_per_episode / at_once / max(times, 1.0)
+
+    def _at_once(self) -> int:
+        return SIGNALS_AT_ONCE if self.episode.settings.branches else 26
 
     def _label(self, session: Session, observation: Observation) -> list[tuple[Record, Signal]]:
         """Label some due signals: one is varied at a time, the others do what the base policy would."""
         for report in observation.reports:
             dataset.check_wording(report.text)
+        settings = self.episode.settings
+        made_up = settings.imagined_share > 0 and bool(self.rng.random() < settings.imagined_share)
+        if made_up:
+            observation = imagined(session.network, observation, self.rng)
         signals = self._choose(session, observation)
         if not signals:
             return []
         choices = {name: _phases(controller.act(observation)) for name, controller in self.rivals.items()}
+        if not settings.branches:
+            records = [self._record(session, observation, signal, choices) for signal in signals]
+            noted = [replace(r, behaviour=f"{r.behaviour},{IMAGINED}") if made_up else r for r in records]
+            return list(zip(noted, signals, strict=True))
         usual = _phases(self.base.act(observation))
         candidates, places = [usual], []
         for signal in signals:
@@ -118,7 +135,7 @@ class Recorder:
             candidates += [{**usual, signal.id: phase} for phase in others]
         result = session.branch(candidates, HORIZONS_S, self.base)
         return [
-            (self._record(session, observation, signal, [where[p] for p in sorted(where)], result, choices), signal)
+            (_priced(signal, self._record(session, observation, signal, choices), result, where), signal)
             for signal, where in zip(signals, places, strict=True)
         ]
 
@@ -129,7 +146,7 @@ class Recorder:
             return []
         weights = np.array([self._weight(session, signal, observation) for signal in due])
         kept = [signal for signal, weight in zip(due, weights, strict=True) if self.rng.random() < weight]
-        picked = self.rng.permutation(len(kept))[:SIGNALS_AT_ONCE]
+        picked = self.rng.permutation(len(kept))[: self._at_once()]
         return [kept[i] for i in sorted(picked)]
 
     def _weight(self, session: Session, signal: Signal, observation: Observation) -> float:
@@ -145,13 +162,11 @@ class Recorder:
         session: Session,
         observation: Observation,
         signal: Signal,
-        rows: list[int],
-        result: Any,
         choices: dict[str, dict[str, int]],
     ) -> Record:
+        """The record of one signal, its phases' costs not known yet."""
         network, now_s = session.network, observation.time_s
         near = near_roads(network, signal)
-        around = [signal.index, *signal.neighbours]
         return Record(
             scenario=self.scenario.name,
             network_sha256=self.network_sha256,
@@ -164,9 +179,9 @@ class Recorder:
             phases=len(signal.phases),
             current=int(observation.phase[signal.index]),
             age_s=float(observation.phase_age_s[signal.index]),
-            horizons_s=list(HORIZONS_S),
-            costs_veh_s=np.round(result.network_delay_veh_s[rows], 3).tolist(),
-            local_veh_s=np.round(result.signal_delay_veh_s[rows][:, :, around].sum(axis=2), 3).tolist(),
+            horizons_s=[],
+            costs_veh_s=[],
+            local_veh_s=[],
             facts=np.round(phase_facts(network, signal, observation, self.timings), 3).tolist(),
             choices={name: phases[signal.id] for name, phases in choices.items()},
             behaviour=f"{self.episode.behaviour},random={self.episode.random_share:g}",
@@ -176,11 +191,24 @@ class Recorder:
         )
 
 
+def _priced(signal: Signal, record: Record, result: Any, where: dict[int, int]) -> Record:
+    """The record with what each phase cost; ``where`` gives the branch of each phase."""
+    rows, around = [where[phase] for phase in sorted(where)], [signal.index, *signal.neighbours]
+    return replace(
+        record,
+        horizons_s=list(HORIZONS_S),
+        costs_veh_s=np.round(result.network_delay_veh_s[rows], 3).tolist(),
+        local_veh_s=np.round(result.signal_delay_veh_s[rows][:, :, around].sum(axis=2), 3).tolist(),
+    )
+
+
 class Minutes(MinuteCounts):
     """Full minutes of a run, to complete its records with what arrived."""
 
     def complete(self, record: Record, signal: Signal) -> Record:
-        """The record with its arrivals: as in the minute before, and as they came."""
+        """The record with its arrivals: as in the minute before, and as they came; none in an imagined state."""
+        if record.behaviour.endswith(IMAGINED):
+            return record
         known = {"persistence": self.before(record.time_s), "reference": self.within_a_minute(record.time_s)}
         said = {name: phase_arrivals(signal, veh) for name, veh in known.items()}
         return replace(record, next_veh={**said, **record.next_veh})

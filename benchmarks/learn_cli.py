@@ -33,6 +33,12 @@ def collect(
         list[str] | None, typer.Option(help="Who drives: a controller; repeat for a mixture.  [default: classical]")
     ] = None,
     then: Annotated[str, typer.Option(help="Who goes on after the phase that a branch tries.")] = "holding",
+    branches: Annotated[
+        bool, typer.Option(help="Try every phase for its cost; without, records are cheap and need a teacher.")
+    ] = True,
+    imagined: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of states that no run showed; only with --no-branches.")
+    ] = 0.0,
     draw_seed: Annotated[int, typer.Option(min=0, help="Draws other episodes.")] = 0,
     forecast_head: Annotated[
         Path | None, typer.Option(help="Note this head's forecasts, too: the folder of greenloop train-forecast.")
@@ -49,6 +55,7 @@ def collect(
       greenloop collect --scenarios validation --episodes 30
       greenloop collect --scenarios cologne1,city-4-7 --episodes 20 --out more
       greenloop collect --drive language_model:adapter=runs/first/adapter --draw-seed 1 --out own
+      greenloop collect --no-branches --per-episode 400 --imagined 0.5 --drive phase_net --out cheap
     """
     from benchmarks import collect as collecting
     from benchmarks import episodes as drawing
@@ -56,7 +63,13 @@ def collect(
 
     named = scenarios not in ("train", "validation")
     settings = drawing.Settings(
-        minutes, per_episode, draw_seed=draw_seed, drive=tuple(drive or drawing.BEHAVIOURS), then=then
+        minutes,
+        per_episode,
+        draw_seed=draw_seed,
+        drive=tuple(drive or drawing.BEHAVIOURS),
+        then=then,
+        branches=branches,
+        imagined_share=imagined,
     )
     names = tuple(name.strip() for name in scenarios.split(",")) if named else ()
     planned = drawing.plan(split if named else scenarios, episodes, settings, names)
@@ -84,6 +97,9 @@ def train(
     model: Annotated[str, typer.Option(help="default, a Hugging Face id, or a folder.")] = "default",
     layers: Annotated[int, typer.Option(min=0, help="Keep the first so many decoder layers; 0 for all.")] = 8,
     start: Annotated[Path | None, typer.Option(help="Go on from the adapter of an earlier training.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="The plain network to learn from: shipped, or its folder.  [default: fit one]")
+    ] = None,
     method: Annotated[str, typer.Option(help="lora, adalora, ia3, prefix, head or full.")] = "lora",
     rank: Annotated[int, typer.Option(min=1, help="Rank of lora, adalora and head; virtual tokens of prefix.")] = 16,
     horizon_s: Annotated[float, typer.Option(help="Which of the recorded costs to learn.")] = 60.0,
@@ -124,6 +140,7 @@ def train(
         model=model,
         layers=layers or None,
         start=str(start) if start else None,
+        teacher=teacher,
         method=method,
         rank=rank,
         horizon_s=horizon_s,

@@ -55,7 +55,7 @@ class Record:
         phases: how many.
         current: index of the phase that shows green, -1 for none.
         age_s: seconds since it began.
-        horizons_s: how far the branches ran.
+        horizons_s: how far the branches ran; empty if none did, and then there are no costs.
         costs_veh_s: (phases, horizons) vehicle-seconds of delay in the whole network after each phase.
         local_veh_s: (phases, horizons) the same on the incoming lanes of this signal and its neighbours.
         facts: (phases, len(FACTS)) the prompt as numbers.
@@ -94,6 +94,8 @@ class Record:
         Raises:
             RecordError: that horizon was not recorded.
         """
+        if not self.horizons_s:
+            raise RecordError(f"A record of {self.scenario} has no costs; records to measure on need branches.")
         if horizon_s not in self.horizons_s:
             known = ", ".join(f"{known:g}" for known in self.horizons_s)
             raise RecordError(f"The records have no costs at {horizon_s:g} s; choose one of {known}.")

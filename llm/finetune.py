@@ -21,7 +21,7 @@ from transformers import EarlyStoppingCallback, TrainingArguments
 from llm import cards, dataset
 from llm.backbone import Backbone, head_name, load, untie_head
 from llm.dataset import Record
-from llm.phase_net import ABOUT, PhaseNet
+from llm.phase_net import ABOUT, SHIPPED, PhaseNet, PhaseNetError
 from llm.precision import BF16, PRECISIONS, resolve
 from llm.scorer import PhaseScorer, letter_ids
 from llm.trainer import (
@@ -139,8 +139,13 @@ def _records_sha256(records: Sequence[Path]) -> str:
 
 def _teaching(records: list[Record], training: Training) -> list[Record]:
     """The records that teach something, evenly thinned to the limit."""
-    spread = [float(np.ptp(record.cost(training.horizon_s))) for record in records]
-    kept = [record for record, gap in zip(records, spread, strict=True) if gap >= training.min_spread_veh_s]
+    if not training.distil and not all(record.horizons_s for record in records):
+        raise TrainingError("Some training records have no costs and can only be learnt with distil above 0.")
+    kept = [
+        record
+        for record in records
+        if not record.horizons_s or np.ptp(record.cost(training.horizon_s)) >= training.min_spread_veh_s
+    ]
     if not kept:
         raise TrainingError("No training record has phases of different costs; collect more.")
     return _thinned(kept, training.train_limit)
@@ -353,13 +358,21 @@ def _metrics(
 def _phase_net(
     train: list[Record], validation: list[Record], training: Training, folder: Path
 ) -> tuple[PhaseNet, float]:
-    """The plain neural network in ``folder``, fitted on the same records if none lies there, and its regret."""
+    """The plain neural network that teaches, and its regret: the one named, or one in ``folder``, fitted if need be."""
     from llm.phase_net_fit import fit
 
-    if not (folder / ABOUT).is_file():
-        net, regret_veh_s = fit(train, validation, training.horizon_s, training.temperature_veh_s)
-        net.save(folder, {"horizon_s": training.horizon_s, "regret_veh_s": regret_veh_s, "records": len(train)})
-    net = PhaseNet.load(folder)
+    if training.teacher is None and not (folder / ABOUT).is_file():
+        priced = [record for record in train if record.horizons_s]
+        if not priced:
+            raise TrainingError("No training record has costs to fit a plain network on; name one with --teacher.")
+        net, regret_veh_s = fit(priced, validation, training.horizon_s, training.temperature_veh_s)
+        net.save(folder, {"horizon_s": training.horizon_s, "regret_veh_s": regret_veh_s, "records": len(priced)})
+    if training.teacher is not None:
+        folder = SHIPPED if training.teacher == "shipped" else Path(training.teacher).expanduser()
+    try:
+        net = PhaseNet.load(folder)
+    except PhaseNetError as error:
+        raise TrainingError(str(error)) from error
     chosen = net.choose([np.array(record.facts) for record in validation])
     return net, dataset.regret_veh_s(validation, chosen, training.horizon_s)
 

@@ -31,12 +31,14 @@ class Training:
         model: as ``llm.backbone.load`` takes it.
         layers: the first so many decoder layers; None for all.
         start: folder of an adapter to go on from, of the same layers and method; None for a fresh one.
+        teacher: folder of the plain neural network to learn from, ``shipped`` for the one that ships; None fits one on
+            the same records.
         method: one of ``METHODS``.
         rank: of LoRA, AdaLoRA and the change of the output head; number of virtual tokens of prefix tuning.
         horizon_s: which of the recorded costs to learn.
         temperature_veh_s: cost that makes a phase's share smaller by a factor of e.
-        distil: the part of each target that comes from the plain neural network on the same records, which has
-            averaged the drivers' dice out; the rest is the soft target of the record's own costs.
+        distil: the part of each target that comes from the plain neural network, which has averaged the drivers' dice
+            out; the rest is the soft target of the record's own costs. All of it where a record has no costs.
         sharpen: power of the plain network's shares in the target. Its shares are soft, because it was taught with
             soft targets; the clearer they are, the sooner the language model begins to learn.
         precision: ``fp32``, ``bf16`` (autocast), or ``auto``: bf16 where the processor multiplies it faster.
@@ -54,6 +56,7 @@ class Training:
     model: str = "default"
     layers: int | None = 8
     start: str | None = None
+    teacher: str | None = None
     method: str = "lora"
     rank: int = 16
     horizon_s: float = 60.0
@@ -93,21 +96,23 @@ class PhaseDataset(Dataset[dict[str, Any]]):
         return self.epoch == 0 and self.training.start is None
 
     def _target(self, record: Record) -> NDArray[np.float64]:
-        own = soft_targets(record.cost(self.training.horizon_s), self.training.temperature_veh_s)
         if self.teacher is None:
-            return own
+            return soft_targets(record.cost(self.training.horizon_s), self.training.temperature_veh_s)
         scores = self.training.sharpen * self.teacher.scores(np.array(record.facts))
-        shares = np.exp(scores - scores.max())
-        part = 1.0 if self.begins and self.reorder else self.training.distil
-        mixed: NDArray[np.float64] = (1 - part) * own + part * shares / shares.sum()
-        return mixed
+        taught: NDArray[np.float64] = np.exp(scores - scores.max())
+        taught /= taught.sum()
+        if not record.horizons_s or (self.begins and self.reorder):
+            return taught
+        own = soft_targets(record.cost(self.training.horizon_s), self.training.temperature_veh_s)
+        return (1 - self.training.distil) * own + self.training.distil * taught
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         record = self.records[index]
-        costs, targets, prompt = record.cost(self.training.horizon_s), self._target(record), record.prompt
+        costs = record.cost(self.training.horizon_s) if record.horizons_s else np.zeros(record.phases)
+        targets, prompt = self._target(record), record.prompt
         if self.reorder:
             rng = np.random.default_rng([self.training.seed, self.epoch, index])
             known = [name for name in FORECAST_SOURCES if name == "none" or name in record.next_veh]

@@ -18,6 +18,7 @@ from helpers import crossing, make_observation
 from benchmarks import collect, episodes
 from benchmarks.behaviour import Behaviour, prepared
 from benchmarks.episodes import Episode, Settings
+from benchmarks.imagined import LONGER_FACTOR, MAX_AGE_S, imagined
 from benchmarks.labels import HORIZONS_S
 from controllers.base import RunContext
 from controllers.holding import Holding
@@ -124,6 +125,48 @@ def test_labels_are_the_costs_of_the_branches(tmp_path: Path) -> None:
         tried = [{record.signal: phase} for phase in range(record.phases)]
         found = session.branch(tried, HORIZONS_S, base).network_delay_veh_s
     np.testing.assert_allclose(found, record.costs_veh_s, atol=1e-3)
+
+
+def test_records_without_branches(tmp_path: Path) -> None:
+    """The same facts and texts, no costs; imagined states are told apart and carry no forecast."""
+    settings = replace(QUICK, records_per_episode=40, branches=False, imagined_share=0.5)
+    episode = replace(quick(behaviour="greedy", random_share=0.0), settings=settings)
+    collect.record_episode(collect.Job(episode, tmp_path))
+    records = dataset.read_shard(tmp_path / episode.file_name)
+    made_up = [record for record in records if record.behaviour.endswith(",imagined")]
+    seen = [record for record in records if record not in made_up]
+    assert min(len(made_up), len(seen)) >= 5
+    assert all(record.horizons_s == record.costs_veh_s == record.local_veh_s == [] for record in records)
+    assert all(set(record.next_veh) == {"persistence", "reference"} for record in seen)
+    assert not any(record.next_veh for record in made_up)
+    for record in records:  # text and numbers tell of one state
+        waits = [int(line.split(" wait")[1].split()[0]) for line in record.prompt.splitlines() if " wait" in line]
+        assert waits == [min(999, int(row[FACTS.index("wait_s")] + 0.5)) for row in record.facts]
+    with pytest.raises(RecordError, match="cologne1 has no costs"):
+        records[0].cost(60.0)
+    with pytest.raises(RecordError, match="give --no-branches"):
+        episodes.plan("train", 1, replace(settings, branches=True))
+
+
+def test_imagined_states_keep_a_lane_together() -> None:
+    network = crossing()
+    zones = [[3.0, 1.0, 0.0], [0.0, 0.0, 0.0], [9.0, 2.0, 5.0]]
+    observation = make_observation(network, queue_veh=[3, 0, 8], wait_s=[20, 0, 50], zone_veh=zones)
+    lanes = {(3.0, (3.0, 1.0, 0.0)): 20.0, (0.0, (0.0, 0.0, 0.0)): 0.0, (8.0, (9.0, 2.0, 5.0)): 50.0}
+    longest, shown = 0.0, set()
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        state = imagined(network, observation, rng)
+        shown.add(tuple(state.queue_veh.tolist()))
+        for queue, zone, wait in zip(state.queue_veh, state.zone_veh, state.wait_s, strict=True):
+            measured = lanes[float(queue), tuple(zone.tolist())]
+            assert measured <= wait <= LONGER_FACTOR * measured
+            longest = max(longest, float(wait))
+        assert 0 <= state.phase[0] < len(network.controllable[0].phases)
+        assert 1 <= state.phase_age_s[0] <= MAX_AGE_S
+        assert (state.exit_room_veh <= observation.exit_room_veh + 1e-9).all()
+    assert longest > 300
+    assert len(shown) > 10
 
 
 def test_same_episode_same_file(tmp_path: Path) -> None:

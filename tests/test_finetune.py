@@ -122,6 +122,30 @@ def test_batches_of_like_lengths_in_no_order(llama: Path) -> None:
     assert abs(np.corrcoef(np.arange(len(means)), means)[0, 1]) < 0.6
 
 
+def test_a_teacher_stands_in_for_costs(
+    trained: tuple[Path, dict[str, Any]], llama: Path, records: Path, tmp_path: Path
+) -> None:
+    """Records without costs teach what the named plain network would do; what it learnt from is then left alone."""
+    cheap = [replace(make_record(i), horizons_s=[], costs_veh_s=[], local_veh_s=[]) for i in range(240)]
+    dataset.write_shard(tmp_path / "cheap/train/0.jsonl.gz", cheap)
+    dataset.write_manifest(tmp_path / "cheap", {})
+    dataset.write_shard(tmp_path / "seen/validation/0.jsonl.gz", [make_record(i) for i in range(1000, 1060)])
+    dataset.write_manifest(tmp_path / "seen", {})
+    folders = [tmp_path / "cheap", tmp_path / "seen"]
+    training = tiny(llama, epochs=6.0, learning_rate=1e-2, teacher=str(trained[0] / "phase_net"))
+    metrics = finetune.train(training, folders, tmp_path / "out", quiet=True)
+    assert metrics["regret_veh_s"] < 0.8 * metrics["untuned_regret_veh_s"]
+    assert metrics["rivals_regret_veh_s"]["phase_net"] == trained[1]["rivals_regret_veh_s"]["phase_net"]
+    assert not (tmp_path / "out/phase_net").exists()
+    for changes, words in (
+        ({"teacher": None}, "name one with --teacher"),
+        ({"teacher": str(tmp_path / "none")}, "no usable phase network"),
+        ({"distil": 0.0}, "no costs and can only be learnt with distil"),
+    ):
+        with pytest.raises(TrainingError, match=words):
+            finetune.train(replace(training, **changes), folders, tmp_path / words, quiet=True)
+
+
 @pytest.mark.parametrize("method", ["adalora", "ia3", "prefix", "head", "full"])
 def test_other_methods(method: str, llama: Path, records: Path, tmp_path: Path) -> None:
     metrics = finetune.train(tiny(llama, method=method, train_limit=64), [records], tmp_path, quiet=True)

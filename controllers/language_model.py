@@ -59,7 +59,7 @@ class LanguageModel(Controller):
         adapter: folder of a PEFT adapter for that model; ``auto`` is the one that ships for the default model, if any;
             ``none`` leaves the model as it is.
         layers: keep only the model's first so many decoder layers; by default those that the adapter was trained on.
-        precision: ``auto`` multiplies in bf16 where the processor has tiles for it; ``fp32`` or ``bf16`` say which.
+        precision: ``auto`` multiplies in bf16 where the processor has units for it; ``fp32`` or ``bf16`` say which.
         fallback: spec of the controller that stands in.
         deadline_s: a batch that takes longer than this counts as late; wall clock, so runs with it are not repeatable.
         threads: torch threads of this process.

@@ -20,6 +20,7 @@ from llm.forecast_fit import Fit, Lessons, fit
 from llm.forecast_prompt import CUE, cue
 from llm.forecast_state import ForecastState
 from llm.heads import QuantileHead, quantiles
+from llm.precision import has_bf16_units
 from llm.prompt import phase_letters
 from llm.scorer import batches
 
@@ -48,14 +49,8 @@ class ForecastTraining:
 def fast_precision(device: str) -> Any:
     """A context in which matrices are multiplied in bfloat16 where the processor has units for it, else as they are."""
     kind = device.split(":")[0]
-    supported = torch.cuda.is_bf16_supported() if kind == "cuda" else kind == "cpu" and _has_amx()
+    supported = torch.cuda.is_bf16_supported() if kind == "cuda" else kind == "cpu" and has_bf16_units()
     return torch.autocast(kind if supported else "cpu", torch.bfloat16, enabled=supported)
-
-
-def _has_amx() -> bool:
-    """Without AMX tiles, bfloat16 on a CPU is slower than single precision."""
-    asks = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(asks and asks())
 
 
 class Reader:

@@ -1,6 +1,7 @@
-"""In which numbers a model multiplies: fp32, or bf16 where the processor has tiles for it.
+"""In which numbers a model multiplies: fp32, or bf16 where the processor has units for it.
 
-bf16 keeps 8 of fp32's 24 bits. With AMX tiles it reads prompts two to three and a half times faster. Only attention and
+bf16 keeps 8 of fp32's 24 bits. With AMX tiles (Intel since 2023) it reads prompts two to three and a half times faster,
+with AVX-512's bf16 instructions alone (AMD since 2022) 1.5 to 2 times; without either it is slower. Only attention and
 the multi-layer perceptrons multiply in it, which is where the time goes; what the layers add up stays fp32. That costs
 nothing and rounds four times less than a whole model in bf16. Only close decisions still feel it, and ``llm.scorer``
 reads those again in fp32. ``python -m benchmarks.latency`` measures both on this machine.
@@ -15,15 +16,17 @@ from llm.default_model import BackboneError
 
 AUTO, FP32, BF16 = "auto", "fp32", "bf16"
 PRECISIONS = (AUTO, FP32, BF16)
+#: torch has no public way to ask for AMX tiles and for AVX-512's bf16 instructions.
+_PROBES = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 
 
-def has_bf16_tiles() -> bool:
-    """Whether this processor multiplies bf16 in AMX tiles and torch can use them."""
+def has_bf16_units() -> bool:
+    """Whether this processor multiplies bf16 faster than fp32 and torch can use it."""
     import torch
 
-    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)  # torch has no public way to ask
+    probes = [getattr(torch.cpu, name, None) for name in _PROBES]
     mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return bool(mkldnn and probe is not None and probe())
+    return bool(mkldnn and any(probe is not None and probe() for probe in probes))
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -32,7 +35,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def resolve(precision: str, device: str) -> str:
-    """The precision in use, ``fp32`` or ``bf16``; ``auto`` takes bf16 on a CPU with tiles for it.
+    """The precision in use, ``fp32`` or ``bf16``; ``auto`` takes bf16 on a CPU with units for it.
 
     Raises:
         BackboneError: there is no such precision.
@@ -41,7 +44,7 @@ def resolve(precision: str, device: str) -> str:
         raise BackboneError(f"There is no precision '{precision}'; choose {', '.join(PRECISIONS)}.")
     if precision != AUTO:
         return precision
-    return BF16 if device == "cpu" and has_bf16_tiles() else FP32
+    return BF16 if device == "cpu" and has_bf16_units() else FP32
 
 
 def lowered(model: Any) -> Any:

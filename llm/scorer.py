@@ -54,7 +54,7 @@ class PhaseScorer:
     Args:
         backbone: the model.
         precision: ``fp32``, ``bf16`` (close decisions are then read again in fp32), or ``auto``, which takes bf16 where
-            the processor has tiles for it.
+            the processor has units for it.
         close_nats: what counts as close.
 
     Attributes:

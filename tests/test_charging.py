@@ -144,9 +144,9 @@ def test_another_shipped_adapter_is_another_cell(
 
 def test_another_precision_is_another_cell(minute: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {}
-    for tiles in (True, False):
-        monkeypatch.setattr(precision, "has_bf16_tiles", lambda tiles=tiles: tiles)
-        found[tiles] = [
+    for units in (True, False):
+        monkeypatch.setattr(precision, "has_bf16_units", lambda units=units: units)
+        found[units] = [
             stem(Cell(minute, spec, 1), "a") for spec in ("language_model", "language_model:precision=fp32", "greedy")
         ]
     assert found[True][0] != found[False][0]

@@ -144,16 +144,26 @@ def test_the_fp32_model_stays_as_it_was(llama: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tiles", "device", "expected"), [(True, "cpu", "bf16"), (False, "cpu", "fp32"), (True, "cuda", "fp32")]
+    ("units", "device", "expected"), [(True, "cpu", "bf16"), (False, "cpu", "fp32"), (True, "cuda", "fp32")]
 )
-def test_auto_takes_bf16_where_there_are_tiles(
-    tiles: bool, device: str, expected: str, monkeypatch: pytest.MonkeyPatch
+def test_auto_takes_bf16_where_there_are_units(
+    units: bool, device: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "has_bf16_tiles", lambda: tiles)
+    monkeypatch.setattr(precision, "has_bf16_units", lambda: units)
     assert precision.resolve("auto", device) == expected
     assert precision.resolve("fp32", device) == "fp32"
     with pytest.raises(BackboneError, match=r"no precision 'int8'; choose auto, fp32, bf16\.$"):
         precision.resolve("int8", device)
+
+
+@pytest.mark.parametrize(("amx", "avx", "expected"), [(True, True, True), (False, True, True), (False, False, False)])
+def test_units_are_amx_or_avx512(amx: bool, avx: bool, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
+    assert precision.has_bf16_units() is expected
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")  # a torch that cannot tell
+    assert precision.has_bf16_units() is amx
 
 
 def test_no_memory_for_the_copy(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,9 @@ class Record:
             RecordError: that horizon was not recorded.
         """
         if not self.horizons_s:
-            raise RecordError(f"A record of {self.scenario} has no costs; records to measure on need branches.")
+            raise RecordError(
+                f"Records of {self.scenario} have no costs to measure by; collect those without --no-branches."
+            )
         if horizon_s not in self.horizons_s:
             known = ", ".join(f"{known:g}" for known in self.horizons_s)
             raise RecordError(f"The records have no costs at {horizon_s:g} s; choose one of {known}.")

@@ -142,7 +142,7 @@ def test_records_without_branches(tmp_path: Path) -> None:
     for record in records:  # text and numbers tell of one state
         waits = [int(line.split(" wait")[1].split()[0]) for line in record.prompt.splitlines() if " wait" in line]
         assert waits == [min(999, int(row[FACTS.index("wait_s")] + 0.5)) for row in record.facts]
-    with pytest.raises(RecordError, match="cologne1 has no costs"):
+    with pytest.raises(RecordError, match="of cologne1 have no costs to measure by"):
         records[0].cost(60.0)
     with pytest.raises(RecordError, match="give --no-branches"):
         episodes.plan("train", 1, replace(settings, branches=True))

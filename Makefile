@@ -31,25 +31,30 @@ latency: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.latency --out results/latency.json
 
 ## adapter: the shipped adapter and plain network again from nothing, in runs/adapter; stop it and start it as you like
+## (make adapter PERCENT=1 ADAPTER=runs/try takes every step with a hundredth of the runs, in minutes)
 ADAPTER := runs/adapter
+PERCENT := 100
+RUNS = $$((($(1) * $(PERCENT) + 99) / 100))
 COLLECT := $(BIN)/greenloop collect --per-episode 60
 TRAIN := $(BIN)/greenloop train --layers 6 --distil 0.9
-FIRST_NET := phase_net:folder=$(ADAPTER)/first/phase_net
+FORECASTS := $(BIN)/greenloop collect-forecasts --out $(ADAPTER)/forecasts
+NET := phase_net:folder=$(ADAPTER)/first/phase_net
+MORE := $(COLLECT) --draw-seed 1 --drive $(NET) --drive $(NET) --drive holding --then $(NET) --out $(ADAPTER)/more
 SECOND := language_model:adapter=$(ADAPTER)/second/adapter
 adapter: $(VENV)/.ready
-	for split in validation:30 train:300; do $(COLLECT) --scenarios $${split%:*} --episodes $${split#*:} \
-	  --out $(ADAPTER)/records; done
+	$(COLLECT) --scenarios validation --episodes $(call RUNS,30) --out $(ADAPTER)/records
+	$(COLLECT) --scenarios train --episodes $(call RUNS,300) --out $(ADAPTER)/records
 	$(TRAIN) --records $(ADAPTER)/records --epochs 2 --learning-rate 2e-3 --out $(ADAPTER)/first
-	for split in validation:15 train:150; do $(COLLECT) --scenarios $${split%:*} --episodes $${split#*:} --draw-seed 1 \
-	  --drive $(FIRST_NET) --drive $(FIRST_NET) --drive holding --then $(FIRST_NET) --out $(ADAPTER)/more; done
+	$(MORE) --scenarios validation --episodes $(call RUNS,15)
+	$(MORE) --scenarios train --episodes $(call RUNS,150)
 	$(TRAIN) --records $(ADAPTER)/records --records $(ADAPTER)/more --start $(ADAPTER)/first/adapter --epochs 2 \
 	  --learning-rate 1.5e-3 --out $(ADAPTER)/second
-	$(COLLECT) --episodes 60 --draw-seed 2 --drive $(SECOND) --drive $(SECOND) --drive $(FIRST_NET) --then $(FIRST_NET) \
+	$(COLLECT) --episodes $(call RUNS,60) --draw-seed 2 --drive $(SECOND) --drive $(SECOND) --drive $(NET) --then $(NET) \
 	  --out $(ADAPTER)/own
 	$(TRAIN) --records $(ADAPTER)/records --records $(ADAPTER)/more --records $(ADAPTER)/own \
 	  --start $(ADAPTER)/second/adapter --epochs 2 --learning-rate 1.5e-3 --out $(ADAPTER)/third
-	for split in validation:12 train:84; do $(BIN)/greenloop collect-forecasts --split $${split%:*} --runs $${split#*:} \
-	  --out $(ADAPTER)/forecasts; done
+	$(FORECASTS) --split validation --runs $(call RUNS,12)
+	$(FORECASTS) --split train --runs $(call RUNS,84)
 	$(BIN)/greenloop train-forecast --records $(ADAPTER)/forecasts --adapter $(ADAPTER)/third/adapter --train-limit 1500 \
 	  --validation-limit 500
 

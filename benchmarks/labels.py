@@ -1,6 +1,6 @@
 """Labels: at random times of a run, what every phase of a due signal would cost, tried in forks of the simulation.
 
-Records without costs need no forks: they come a hundred times as fast, and teach what a plain network would do there.
+Records without costs need no forks: they come ten times as fast, and teach what a plain network would do there.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ from sim.timings import TIMINGS
 
 #: How far the branches of a label run, s; all are kept.
 HORIZONS_S = (15.0, 30.0, 60.0)
-#: Signals that are labelled at one time.
-SIGNALS_AT_ONCE = 2
+#: Signals that are labelled at one time, with branches and without.
+SIGNALS_AT_ONCE, MANY_AT_ONCE = 2, 26
 #: Share kept of the decisions where at most one phase has traffic, and of those with a report for other signals only.
 QUIET_WEIGHT, UNREPORTED_WEIGHT = 0.05, 0.5
 #: Last word of ``Record.behaviour`` where the state is not one that a run showed.
@@ -109,7 +109,8 @@ class Recorder:
         return 1.3 * self.episode.settings.records_per_episode / at_once / max(times, 1.0)
 
     def _at_once(self) -> int:
-        return SIGNALS_AT_ONCE if self.episode.settings.branches else 26
+        """Signals recorded at one time: few where each costs branches."""
+        return SIGNALS_AT_ONCE if self.episode.settings.branches else MANY_AT_ONCE
 
     def _label(self, session: Session, observation: Observation) -> list[tuple[Record, Signal]]:
         """Label some due signals: one is varied at a time, the others do what the base policy would."""

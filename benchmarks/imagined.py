@@ -34,7 +34,6 @@ def imagined(network: Network, observation: Observation, rng: np.random.Generato
     lanes, exits = np.arange(len(observation.queue_veh)), np.arange(len(observation.exit_veh))
     source = np.where(rng.random(len(lanes)) < LANE_SHARE, rng.integers(len(lanes), size=len(lanes)), lanes)
     longer = np.where(rng.random(len(lanes)) < LONGER_SHARE, rng.uniform(1, LONGER_FACTOR, len(lanes)), 1.0)
-    free = observation.exit_room_veh / np.maximum(network.exit_length_m / 7.5, 1)
     fuller = np.where(rng.random(len(exits)) < EXIT_SHARE, rng.random(len(exits)), 1.0)
     phase, age_s = observation.phase.copy(), observation.phase_age_s.copy()
     for signal in network.controllable:
@@ -46,7 +45,7 @@ def imagined(network: Network, observation: Observation, rng: np.random.Generato
         wait_s=np.round(observation.wait_s[source] * longer),
         zone_veh=observation.zone_veh[source],
         lane_ok=observation.lane_ok[source],
-        exit_room_veh=free * fuller * np.maximum(network.exit_length_m / 7.5, 1),
+        exit_room_veh=observation.exit_room_veh * fuller,
         phase=phase,
         phase_age_s=age_s,
     )

@@ -361,14 +361,14 @@ def _phase_net(
     """The plain neural network that teaches, and its regret: the one named, or one in ``folder``, fitted if need be."""
     from llm.phase_net_fit import fit
 
-    if training.teacher is None and not (folder / ABOUT).is_file():
+    if training.teacher is not None:
+        folder = SHIPPED if training.teacher == "shipped" else Path(training.teacher).expanduser()
+    elif not (folder / ABOUT).is_file():
         priced = [record for record in train if record.horizons_s]
         if not priced:
             raise TrainingError("No training record has costs to fit a plain network on; name one with --teacher.")
         net, regret_veh_s = fit(priced, validation, training.horizon_s, training.temperature_veh_s)
         net.save(folder, {"horizon_s": training.horizon_s, "regret_veh_s": regret_veh_s, "records": len(priced)})
-    if training.teacher is not None:
-        folder = SHIPPED if training.teacher == "shipped" else Path(training.teacher).expanduser()
     try:
         net = PhaseNet.load(folder)
     except PhaseNetError as error:

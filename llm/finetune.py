@@ -64,7 +64,10 @@ def train(
     _claim(out, training, records)
     data = {split: [r for folder in records for r in _split(folder, split, records)] for split in dataset.SPLITS}
     teaching = _teaching(data["train"], training)
-    teacher, teacher_regret_veh_s = _phase_net(teaching, data["validation"], training, out / "phase_net")
+    priced = [record for record in data["validation"] if record.horizons_s]
+    if not priced:
+        raise TrainingError("No validation record has costs to measure regret by; collect some without --no-branches.")
+    teacher, teacher_regret_veh_s = _phase_net(teaching, priced, training, out / "phase_net")
     backbone = load(training.model, layers=training.layers, threads=threads, device=device)
     trainer = _trainer(training, backbone, teaching, data["validation"], teacher, out, quiet)
     before = _noted(out) or _note(out, trainer.evaluate())
@@ -83,7 +86,7 @@ def train(
     after = trainer.evaluate()
     if not math.isfinite(after["eval_loss"]):
         raise TrainingError("Training ended with a loss that is not finite; take a lower learning rate.")
-    metrics = _metrics(training, data, before, after, trainer)
+    metrics = _metrics(training, data, priced, before, after, trainer)
     metrics["rivals_regret_veh_s"]["phase_net"] = teacher_regret_veh_s
     cards.write_card(out / "adapter", _card(training, backbone, records, metrics))
     _save(trainer, training, out / "adapter", backbone)
@@ -331,23 +334,24 @@ def _save(trainer: PhaseTrainer, training: Training, folder: Path, backbone: Bac
 def _metrics(
     training: Training,
     data: dict[str, list[Record]],
+    priced: list[Record],
     before: dict[str, float],
     after: dict[str, float],
     trainer: PhaseTrainer,
 ) -> dict[str, Any]:
-    validation, horizon_s = data["validation"], training.horizon_s
-    names = sorted(set.intersection(*(set(record.choices) for record in validation)))
+    horizon_s = training.horizon_s
+    names = sorted(set.intersection(*(set(record.choices) for record in priced)))
     rivals = {
-        name: dataset.regret_veh_s(validation, [record.choices[name] for record in validation], horizon_s)
-        for name in names
+        name: dataset.regret_veh_s(priced, [record.choices[name] for record in priced], horizon_s) for name in names
     }
-    rivals["random"] = float(np.mean([(r.cost(horizon_s) - r.cost(horizon_s).min()).mean() for r in validation]))
+    rivals["random"] = float(np.mean([(r.cost(horizon_s) - r.cost(horizon_s).min()).mean() for r in priced]))
     return {
         "train_records": len(data["train"]),
         "taught_records": len(trainer.train_dataset),
-        "validation_records": len(validation),
+        "validation_records": len(data["validation"]),
+        "priced_validation_records": len(priced),
         "start_regret_veh_s" if training.start else "untuned_regret_veh_s": before.get("eval_regret_veh_s"),
-        "start_records": min(training.eval_limit or len(validation), len(validation)),
+        "start_records": sum(bool(r.horizons_s) for r in _thinned(data["validation"], training.eval_limit)),
         "regret_veh_s": after["eval_regret_veh_s"],
         "cheapest_share": after["eval_cheapest_share"],
         "rivals_regret_veh_s": rivals,

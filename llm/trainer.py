@@ -20,6 +20,8 @@ METHODS = ("lora", "adalora", "ia3", "prefix", "head", "full")
 FORECAST_SOURCES = ("none", "persistence", "reference", "own")
 #: Weight of the answers at the ends of the phases' lines beside that at the prompt's end.
 ON_THE_WAY = 1.0
+#: Cost of the phases of a record without costs, in a batch; all others count from 0.
+UNKNOWN = -1.0
 _FAR = -1e9
 
 
@@ -111,7 +113,7 @@ class PhaseDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         record = self.records[index]
-        costs = record.cost(self.training.horizon_s) if record.horizons_s else np.zeros(record.phases)
+        costs = record.cost(self.training.horizon_s) if record.horizons_s else np.full(record.phases, np.inf)
         targets, prompt = self._target(record), record.prompt
         if self.reorder:
             rng = np.random.default_rng([self.training.seed, self.epoch, index])
@@ -143,7 +145,7 @@ class Collator:
 
         Targets (batch, 1 + width, width) are the shares of the phases: of all at the prompt's end, and at the end of
         each phase's line those of the phases up to there (all 0 where there is no such line). Costs (batch, width) are
-        NaN where there is no such phase.
+        NaN where there is no such phase and ``UNKNOWN`` where the record has none.
         """
         longest = max(len(item["input_ids"]) for item in items)
         ids = [item["input_ids"] + [self.pad] * (longest - len(item["input_ids"])) for item in items]
@@ -151,13 +153,13 @@ class Collator:
         row_ends = np.zeros((len(items), self.width), dtype=np.int64)
         costs = np.full((len(items), self.width), np.nan, dtype=np.float32)
         for row, item in enumerate(items):
-            phases = len(item["costs"])
+            phases, cheapest = len(item["costs"]), item["costs"].min()
             targets[row, 0, :phases] = item["targets"]
             for seen in range(2, phases + 1):
                 shares = item["targets"][:seen] + 1e-9
                 targets[row, seen, :seen] = shares / shares.sum()
             row_ends[row, :phases] = item["row_ends"]
-            costs[row, :phases] = item["costs"] - item["costs"].min()
+            costs[row, :phases] = item["costs"] - cheapest if np.isfinite(cheapest) else UNKNOWN
         ends = [len(item["input_ids"]) - 1 for item in items]
         return {
             "input_ids": torch.tensor(ids),
@@ -296,8 +298,12 @@ class AdaLoraCallback(TrainerCallback):  # type: ignore[misc]
 
 
 def regret_metrics(prediction: Any) -> dict[str, float]:
-    """Mean cost of the chosen phase above the cheapest (veh-s), and the share of decisions that are the cheapest."""
+    """Mean cost of the chosen phase above the cheapest (veh-s), and the share of decisions that are the cheapest.
+
+    Over the records with costs.
+    """
     costs = np.asarray(prediction.label_ids)
     chosen = np.asarray(prediction.predictions).argmax(axis=1)
     found = costs[np.arange(len(chosen)), chosen]
+    found = found[found != UNKNOWN]
     return {"regret_veh_s": float(found.mean()), "cheapest_share": float((found <= 1e-9).mean())}

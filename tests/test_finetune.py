@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from llm.dataset import RecordError
 from llm.finetune import TrainingError
 from llm.precision import resolve
 from llm.scorer import PhaseScorer
-from llm.trainer import LikeLengths, PhaseDataset, Training
+from llm.trainer import UNKNOWN, LikeLengths, PhaseDataset, Training, regret_metrics
 from sim.session import Session
 
 # PEFT and transformers warn about names and versions of their own
@@ -128,6 +129,7 @@ def test_a_teacher_stands_in_for_costs(
     """Records without costs teach what the named plain network would do; what it learnt from is then left alone."""
     cheap = [replace(make_record(i), horizons_s=[], costs_veh_s=[], local_veh_s=[]) for i in range(240)]
     dataset.write_shard(tmp_path / "cheap/train/0.jsonl.gz", cheap)
+    dataset.write_shard(tmp_path / "cheap/validation/0.jsonl.gz", cheap[:20])
     dataset.write_manifest(tmp_path / "cheap", {})
     dataset.write_shard(tmp_path / "seen/validation/0.jsonl.gz", [make_record(i) for i in range(1000, 1060)])
     dataset.write_manifest(tmp_path / "seen", {})
@@ -136,6 +138,7 @@ def test_a_teacher_stands_in_for_costs(
     metrics = finetune.train(training, folders, tmp_path / "out", quiet=True)
     assert metrics["regret_veh_s"] < 0.8 * metrics["untuned_regret_veh_s"]
     assert metrics["rivals_regret_veh_s"]["phase_net"] == trained[1]["rivals_regret_veh_s"]["phase_net"]
+    assert (metrics["validation_records"], metrics["priced_validation_records"]) == (80, 60)
     assert not (tmp_path / "out/phase_net").exists()
     for changes, words in (
         ({"teacher": None}, "name one with --teacher"),
@@ -144,6 +147,14 @@ def test_a_teacher_stands_in_for_costs(
     ):
         with pytest.raises(TrainingError, match=words):
             finetune.train(replace(training, **changes), folders, tmp_path / words, quiet=True)
+    with pytest.raises(TrainingError, match="No validation record has costs"):
+        finetune.train(training, folders[:1], tmp_path / "unpriced", quiet=True)
+
+
+def test_regret_is_that_of_the_records_with_costs() -> None:
+    costs = np.array([[0.0, 4.0], [2.0, 0.0], [UNKNOWN, UNKNOWN]], dtype=np.float32)
+    said = SimpleNamespace(label_ids=costs, predictions=np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]))
+    assert regret_metrics(said) == {"regret_veh_s": 2.0, "cheapest_share": 0.5}
 
 
 @pytest.mark.parametrize("method", ["adalora", "ia3", "prefix", "head", "full"])

@@ -57,6 +57,7 @@ class Settings:
         drive: controllers that drive, one of them drawn for each episode.
         then: the controller that goes on after the phase that a branch tries.
         branches: try every phase, and so know its cost; without, a record has no costs.
+        demand_scales: least and most factor on the number of vehicles.
         imagined_share: of the records, those of states that no run showed (``benchmarks.imagined``); only without
             branches, since such a state cannot be gone on from.
     """
@@ -68,6 +69,7 @@ class Settings:
     drive: tuple[str, ...] = BEHAVIOURS
     then: str = THEN
     branches: bool = True
+    demand_scales: tuple[float, float] = (0.6, 1.4)
     imagined_share: float = 0.0
 
 
@@ -103,8 +105,11 @@ def plan(split: str, episodes: int, settings: Settings, names: Sequence[str] = (
         names: only these scenarios, instead of the split's own mixture.
 
     Raises:
-        RecordError: a scenario is held out or not of this split.
+        RecordError: a scenario is held out or not of this split, or the settings make no sense.
     """
+    least, most = settings.demand_scales
+    if not 0 < least <= most < float("inf"):
+        raise RecordError(f"The demand scales are {least:g} and {most:g}; give two numbers above 0, the smaller first.")
     if settings.imagined_share and settings.branches:
         raise RecordError("Imagined states cannot be gone on from, so they have no costs: give --no-branches as well.")
     if split not in FIRST_SEED:
@@ -126,7 +131,7 @@ def _draw(split: str, number: int, settings: Settings, names: tuple[str, ...]) -
         behaviour=str(rng.choice(settings.drive)),
         random_share=float(rng.choice(RANDOM_SHARES)),
         follow_share=float(rng.choice((0.0, 0.5, 1.0))),
-        demand_scale=round(float(rng.uniform(0.6, 1.4)), 2),
+        demand_scale=round(float(rng.uniform(*settings.demand_scales)), 2),
         incidents=bool(rng.random() < 0.5),
         settings=settings,
     )

@@ -36,6 +36,9 @@ def collect(
     branches: Annotated[
         bool, typer.Option(help="Try every phase for its cost; without, records are cheap and need a teacher.")
     ] = True,
+    demand_scales: Annotated[
+        tuple[float, float], typer.Option(help="Least and most factor on the number of vehicles.")
+    ] = (0.6, 1.4),
     imagined: Annotated[
         float, typer.Option(min=0, max=1, help="Share of states that no run showed; only with --no-branches.")
     ] = 0.0,
@@ -69,6 +72,7 @@ def collect(
         drive=tuple(drive or drawing.BEHAVIOURS),
         then=then,
         branches=branches,
+        demand_scales=demand_scales,
         imagined_share=imagined,
     )
     names = tuple(name.strip() for name in scenarios.split(",")) if named else ()

@@ -148,6 +148,16 @@ def test_records_without_branches(tmp_path: Path) -> None:
         episodes.plan("train", 1, replace(settings, branches=True))
 
 
+def test_demand_of_the_episodes() -> None:
+    planned = episodes.plan("train", 50, replace(QUICK, demand_scales=(1.2, 2.2)))
+    scales = [episode.demand_scale for episode in planned]
+    assert 1.2 <= min(scales) < 1.4
+    assert 2.0 < max(scales) <= 2.2
+    for wrong in ((1.5, 1.2), (0.0, 1.0), (float("nan"), 1.0), (1.0, float("inf"))):
+        with pytest.raises(RecordError, match="give two numbers above 0"):
+            episodes.plan("train", 1, replace(QUICK, demand_scales=wrong))
+
+
 def test_imagined_states_keep_a_lane_together() -> None:
     network = crossing()
     zones = [[3.0, 1.0, 0.0], [0.0, 0.0, 0.0], [9.0, 2.0, 5.0]]

@@ -7,6 +7,7 @@ Starved lanes are therefore made up on purpose.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -41,7 +42,7 @@ def imagined(network: Network, observation: Observation, rng: np.random.Generato
     starved, queued = rng.random(len(lanes)) < STARVED_SHARE, np.flatnonzero(observation.queue_veh >= 1)
     if len(queued):
         source = np.where(starved, rng.choice(queued, len(lanes)), source)
-    stood_s = np.exp(rng.uniform(*np.log(STARVED_S), len(lanes)))
+    stood_s = np.exp(rng.uniform(math.log(STARVED_S[0]), math.log(STARVED_S[1]), len(lanes)))
     waits_s = np.where(starved & (observation.queue_veh[source] >= 1), stood_s, observation.wait_s[source] * longer)
     fuller = np.where(rng.random(len(exits)) < EXIT_SHARE, rng.random(len(exits)), 1.0)
     phase, age_s = observation.phase.copy(), observation.phase_age_s.copy()

@@ -11,6 +11,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.network import Network
 from sim.observation import Observation
@@ -43,7 +44,9 @@ def imagined(network: Network, observation: Observation, rng: np.random.Generato
     if len(queued):
         source = np.where(starved, rng.choice(queued, len(lanes)), source)
     stood_s = np.exp(rng.uniform(math.log(STARVED_S[0]), math.log(STARVED_S[1]), len(lanes)))
-    waits_s = np.where(starved & (observation.queue_veh[source] >= 1), stood_s, observation.wait_s[source] * longer)
+    waits_s: NDArray[np.float64] = np.where(
+        starved & (observation.queue_veh[source] >= 1), stood_s, observation.wait_s[source] * longer
+    )
     fuller = np.where(rng.random(len(exits)) < EXIT_SHARE, rng.random(len(exits)), 1.0)
     phase, age_s = observation.phase.copy(), observation.phase_age_s.copy()
     for signal in network.controllable:

@@ -168,7 +168,7 @@ def train(
         return
     before = shown.get("untuned_regret_veh_s", shown.get("start_regret_veh_s"))
     rows = {"this adapter": shown["regret_veh_s"], "before": before}
-    typer.echo(f"Regret on {shown['validation_records']:,} validation records (veh-s):")
+    typer.echo(f"Regret on {shown['priced_validation_records']:,} validation records (veh-s):")
     for name, value in sorted({**rows, **shown["rivals_regret_veh_s"]}.items(), key=lambda row: row[1] or 0.0):
         typer.echo(f"  {name:14} {value:.2f}" if value is not None else f"  {name:14} ?")
     typer.echo(f"Adapter, card and learning curve: {out}")

@@ -300,10 +300,12 @@ class AdaLoraCallback(TrainerCallback):  # type: ignore[misc]
 def regret_metrics(prediction: Any) -> dict[str, float]:
     """Mean cost of the chosen phase above the cheapest (veh-s), and the share of decisions that are the cheapest.
 
-    Over the records with costs.
+    Over the records with costs; empty if none has any.
     """
     costs = np.asarray(prediction.label_ids)
     chosen = np.asarray(prediction.predictions).argmax(axis=1)
     found = costs[np.arange(len(chosen)), chosen]
     found = found[found != UNKNOWN]
+    if not len(found):
+        return {}
     return {"regret_veh_s": float(found.mean()), "cheapest_share": float((found <= 1e-9).mean())}

@@ -155,6 +155,7 @@ def test_regret_is_that_of_the_records_with_costs() -> None:
     costs = np.array([[0.0, 4.0], [2.0, 0.0], [UNKNOWN, UNKNOWN]], dtype=np.float32)
     said = SimpleNamespace(label_ids=costs, predictions=np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]))
     assert regret_metrics(said) == {"regret_veh_s": 2.0, "cheapest_share": 0.5}
+    assert regret_metrics(SimpleNamespace(label_ids=costs[2:], predictions=said.predictions[2:])) == {}
 
 
 @pytest.mark.parametrize("method", ["adalora", "ia3", "prefix", "head", "full"])

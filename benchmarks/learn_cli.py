@@ -99,7 +99,12 @@ def train(
         "runs/first"
     ),
     model: Annotated[str, typer.Option(help="default, a Hugging Face id, or a folder.")] = "default",
-    layers: Annotated[int, typer.Option(min=0, help="Keep the first so many decoder layers; 0 for all.")] = 8,
+    layers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Keep the first so many decoder layers; 0 for all.  [default: 8, or those of the start]"
+        ),
+    ] = None,
     start: Annotated[Path | None, typer.Option(help="Go on from the adapter of an earlier training.")] = None,
     teacher: Annotated[
         str | None, typer.Option(help="The plain network to learn from: shipped, or its folder.  [default: fit one]")
@@ -137,9 +142,12 @@ def train(
       greenloop run --scenario city-4-500 --controller language_model:adapter=runs/first/adapter
     """
     from benchmarks.learning_curve import draw
-    from llm import finetune
+    from llm import cards, finetune
     from llm.trainer import Training
 
+    if layers is None:
+        card = cards.read_card(start) if start else None
+        layers = card.layers if card else 8
     training = Training(
         model=model,
         layers=layers or None,

@@ -281,14 +281,14 @@ def _quick(model: Any, device: str) -> Any:
 
 
 def _going_on(network: Any, start: Path, backbone: Backbone) -> Any:
-    """The model with an adapter of an earlier training, to be trained further."""
+    """The model with the adapter of an earlier training, cut to as many layers as the model has."""
     import peft
 
     card = cards.read_card(start)
-    if card is None or card.layers != backbone.layers:
+    if card is None or card.layers < backbone.layers:
         raise TrainingError(
             f"Folder {start} holds no adapter of greenloop for {backbone.layers} layers to start from; name the "
-            "'adapter' folder of an earlier training with as many layers."
+            "'adapter' folder of an earlier training with as many layers or more."
         )
     cards.check_card(start, card, backbone.name, backbone.model_sha256)
     return peft.PeftModel.from_pretrained(network, str(start), is_trainable=True)

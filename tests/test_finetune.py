@@ -167,6 +167,23 @@ def test_other_methods(method: str, llama: Path, records: Path, tmp_path: Path) 
     assert loaded.layers == 2
 
 
+def test_going_on_from_an_adapter(
+    trained: tuple[Path, dict[str, Any]], llama: Path, records: Path, tmp_path: Path
+) -> None:
+    """With as many layers, or with its first ones alone; never with more."""
+    start = trained[0] / "adapter"
+    changes = {"start": str(start), "train_limit": 64, "learning_rate": 1e-9}
+    for layers in (2, 1):
+        finetune.train(tiny(llama, layers=layers, **changes), [records], tmp_path / str(layers), quiet=True)
+        made = load(str(llama), adapter=tmp_path / str(layers) / "adapter")
+        assert made.layers == layers
+        old = load(str(llama), adapter=start).model.state_dict()
+        assert all(torch.allclose(new, old[name], atol=1e-5) for name, new in made.model.state_dict().items())
+    changes["start"] = str(tmp_path / "1" / "adapter")
+    with pytest.raises(TrainingError, match=r"no adapter of greenloop for 2 layers .* or more\.$"):
+        finetune.train(tiny(llama, layers=2, **changes), [records], tmp_path / "deeper", quiet=True)
+
+
 def test_only_the_head_learns(llama: Path, records: Path, tmp_path: Path) -> None:
     """The letters' rows of the output head change, and neither the layers nor the embeddings, also when loaded."""
     finetune.train(tiny(llama, method="head", learning_rate=1e-2), [records], tmp_path, quiet=True)

@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.planned import planned_scenario
 from llm import dataset
-from llm.dataset import FIRST_SEED, RecordError
+from llm.dataset import FIRST_SEED
+from llm.shards import RecordError
 from scenarios import registry
 from scenarios.spec import IncidentRates, Scenario
 

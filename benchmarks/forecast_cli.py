@@ -86,7 +86,7 @@ def train_forecast(
       greenloop train-forecast --records forecasts --adapter runs/first/adapter
       greenloop forecast --records forecasts --head runs/forecast
     """
-    from llm import cards, dataset, forecast_data
+    from llm import cards, forecast_data, shards
     from llm.backbone import load
     from llm.forecast_training import ForecastTraining
     from llm.forecast_training import train_forecast as train
@@ -94,10 +94,10 @@ def train_forecast(
 
     if adapter is not None and out not in (None, adapter):
         raise ForecastError("A head that reads through an adapter lies beside it: leave --out or --adapter out.")
-    learn, held = (forecast_data.read_split(records, split) for split in ("train", "validation"))
+    learn, held = (forecast_data.FILES.read_split(records, split) for split in ("train", "validation"))
     backbone = load(model, adapter, layers or (None if adapter else 6), threads, device)
     training = ForecastTraining(facts=not no_facts, text=replace(ForecastTraining().text, epochs=epochs))
-    about = {"records_sha256": dataset.manifest_sha256(records)}
+    about = {"records_sha256": shards.manifest_sha256(records)}
     folder = adapter or out or Path("runs/forecast")
     noted = train(backbone, learn, held, folder, training, (train_limit, validation_limit), about)
     if card := cards.read_card(folder):

@@ -19,12 +19,12 @@ from rich.text import Text
 from benchmarks import provenance, tables
 from benchmarks.forecast import PLACES, Score, records_sha256, score
 from benchmarks.forecast_files import CSV_FILE, FAN_FILE, JSON_FILE, Kept, write_fan, write_scores
-from llm import cards, dataset, forecast_data
-from llm.dataset import RecordError, write_bytes
+from llm import cards, forecast_data, shards
 from llm.forecast_data import ForecastRecord
 from llm.forecast_state import TARGETS
 from llm.forecasters import ForecastError, checked, make, names
 from llm.heads import FILE
+from llm.shards import RecordError, write_bytes
 
 Floats = NDArray[np.float64]
 MODEL = "language_model"
@@ -91,10 +91,10 @@ def compare(request: Request) -> tuple[dict[str, Any], dict[str, Floats], list[F
         raise RecordError(f"Forecasts are scored on held_out or validation records, not on '{request.on}'.")
     specs = _specs(request)
     baseline = _baseline(request, specs)
-    train, validation = (forecast_data.read_split(request.records, split) for split in ("train", "validation"))
-    known = validation if request.on == "validation" else forecast_data.read_split(request.records, request.on)
+    train, validation = (forecast_data.FILES.read_split(request.records, split) for split in ("train", "validation"))
+    known = validation if request.on == "validation" else forecast_data.FILES.read_split(request.records, request.on)
     scored = thinned(known, request.limit)
-    scored_sha256, manifest_sha256 = records_sha256(scored), dataset.manifest_sha256(request.records)
+    scored_sha256, manifest_sha256 = records_sha256(scored), shards.manifest_sha256(request.records)
     kept = Kept(request.out, (scored_sha256, forecast_data.learnt_sha256(request.records)))
     said = {spec: _said(spec, kept, train, validation, scored) for spec in specs}
     scores = score(scored, said, baseline)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from benchmarks import provenance
 from benchmarks.forecast import Score
 from llm import cards, forecast_data
-from llm.dataset import write_bytes
 from llm.forecast_data import ForecastRecord
 from llm.forecast_state import HORIZONS_MIN
+from llm.shards import write_bytes
 
 Floats = NDArray[np.float64]
 

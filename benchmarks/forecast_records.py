@@ -1,40 +1,35 @@
 """Runs under greedy to records of forecasts: every minute what was known, and the flows and queues that came.
 
-Each run follows from its split and number alone, leaves one file, and is not run again when that file is there; so the
-command goes on where it was, after Ctrl-C or a kill. Nothing is branched, so a run costs little more than its traffic.
+Each run follows from its split and number alone. Nothing is branched, so it costs little more than its traffic.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import provenance
+from benchmarks import recording
 from benchmarks.behaviour import prepared
 from benchmarks.forecast_runs import ForecastRun, Settings, scenario_of
 from benchmarks.planned import planned_incidents
+from benchmarks.recording import Progress
 from controllers.base import RunContext
 from controllers.greedy import Greedy
 from llm import forecast_data
-from llm.dataset import MANIFEST, RecordError, network_sha256
+from llm.dataset import network_sha256
 from llm.forecast_data import ForecastRecord
 from llm.forecast_state import HORIZONS_MIN, ForecastState, ForecastWatch
 from llm.prompt import near_roads
-from scenarios import registry
 from scenarios.spec import Scenario
 from sim.network import Network
 from sim.observation import Observation
 from sim.session import Session
 from sim.timings import TIMINGS
-from sim.workers import Workers
 
 Floats = NDArray[np.float64]
 
@@ -48,13 +43,6 @@ class Job:
 
     run: ForecastRun
     folder: Path
-
-
-class Progress(Protocol):
-    """Is told of each run that ended: how many of how many, its name, records, and what went wrong."""
-
-    def __call__(self, done: int, total: int, name: str, records: int, problem: str | None) -> None:
-        """One run has ended."""
 
 
 # --- one run
@@ -152,54 +140,8 @@ def collect(runs: Sequence[ForecastRun], folder: Path, workers: int, progress: P
         KeyboardInterrupt: passed on; finished runs are on disk.
     """
     settings = runs[0].settings if runs else Settings()
-    _check_settings(folder, settings)
-    todo = [Job(run, folder) for run in runs if not _is_done(folder / run.file_name)]
-    done, failed = len(runs) - len(todo), {}
-    if todo:
-        with Workers(_load, workers) as pool:  # every city once, or workers that share one would wait for it
-            for _ in pool.run(sorted({job.run.scenario for job in todo})):
-                pass
-        with Workers(record_run, workers, timeout_s=900) as pool:
-            for ended in pool.run(todo):
-                done += 1
-                name = ended.task.run.file_name
-                if ended.problem is not None:
-                    failed[name] = ended.problem
-                progress(done, len(runs), name, ended.value or 0, ended.problem)
-    return forecast_data.write_manifest(folder, _about(settings, failed))
-
-
-def _load(name: str) -> None:
-    registry.load(name)
-
-
-def _is_done(path: Path) -> bool:
-    try:
-        return path.is_file() and bool(forecast_data.read_shard(path) or True)
-    except RecordError:
-        return False
-
-
-def _about(settings: Settings, failed: dict[str, str]) -> dict[str, Any]:
-    git = provenance.git()
-    return {
-        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "settings": asdict(settings),
-        "settings_sha256": _sha256(settings),
-        "controller": "greedy",
-        "versions": provenance.versions(),
-        "git": git.model_dump() if git else None,
-        "failed": failed,
-    }
-
-
-def _sha256(settings: Settings) -> str:
-    return hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode()).hexdigest()
-
-
-def _check_settings(folder: Path, settings: Settings) -> None:
-    if not (folder / MANIFEST).is_file():
-        forecast_data.write_manifest(folder, {"settings_sha256": _sha256(settings)})
-        return
-    if forecast_data.read_manifest(folder).get("settings_sha256") != _sha256(settings):
-        raise RecordError(f"Folder {folder} holds forecasts of other settings; repeat those or choose another folder.")
+    recording.claim(folder, forecast_data.FILES, settings)
+    jobs = [Job(run, folder) for run in runs]
+    failed = recording.record_all(jobs, record_run, forecast_data.FILES, workers, progress)
+    about = {**recording.about(settings, failed), "controller": "greedy"}
+    return forecast_data.FILES.write_manifest(folder, about)

@@ -18,7 +18,7 @@ from typing import Any
 
 from llm import dataset
 from llm.dataset import FIRST_SEED as _FIRST_SEEDS
-from llm.dataset import RecordError
+from llm.shards import RecordError
 from scenarios import registry
 from scenarios.spec import Scenario
 from sim.timings import TIMINGS

@@ -1,42 +1,30 @@
 """Records of labelled decisions: the text and the numbers of a signal's state, and what each of its phases would cost.
 
-A folder of records holds one gzipped JSON-lines file for each episode, ``train/`` and ``validation/`` apart, and
-``manifest.json`` with versions, hashes and counts. Files are written at once or not at all.
+They lie on disk as ``llm.shards`` does it, ``train/`` and ``validation/`` apart.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
-import os
 import re
-import tempfile
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm.facts import FACTS
 from llm.prompt import CUE, PROMPT_VERSION
+from llm.shards import DECISION, RecordError, Shards, file_sha256
 from scenarios.spec import Scenario
 from scenarios.wordings import WORDINGS
 
 #: Raise with every change of the fields of a record.
 FORMAT = 2
 SPLITS = ("train", "validation")
-MANIFEST = "manifest.json"
 #: The runs that results are reported on use small seeds; records use seeds from here on.
 FIRST_SEED = {"train": 1000, "validation": 5000}
-
-
-class RecordError(ValueError):
-    """Records that cannot be made, read or used; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +92,6 @@ class Record:
         return np.array(self.costs_veh_s)[:, self.horizons_s.index(horizon_s)]
 
 
-_FIELDS = frozenset(field.name for field in fields(Record))
-
-
 # --- what may get in
 
 
@@ -143,7 +128,7 @@ def check_wording(text: str) -> None:
 
 def network_sha256(net_file: Path) -> str:
     """Hash of a network file."""
-    return _file_sha256(net_file)
+    return file_sha256(net_file)
 
 
 @cache
@@ -152,7 +137,7 @@ def _held_out_networks() -> frozenset[str]:
     from scenarios import resco
 
     names = [name for name, row in resco.RESCO.items() if "held_out" in row[0]]
-    return frozenset(_file_sha256(resco.load(name).net_file) for name in names)
+    return frozenset(file_sha256(resco.load(name).net_file) for name in names)
 
 
 @cache
@@ -164,6 +149,21 @@ def _held_out_wordings() -> tuple[re.Pattern[str], ...]:
 # --- files
 
 
+#: Decisions on disk.
+FILES: Shards[Record] = Shards(
+    kind=DECISION,
+    splits=SPLITS,
+    command="greenloop collect",
+    split_option="--scenarios",
+    format=FORMAT,
+    prompt_version=PROMPT_VERSION,
+    about={"facts": list(FACTS)},
+    row=asdict,
+    record=lambda row: Record(**row),
+    count=lambda records: {"reported": sum("\nReport " in record.prompt for record in records)},
+)
+
+
 def write_shard(path: Path, records: Sequence[Record]) -> None:
     """Write the records of one episode, all or none.
 
@@ -172,121 +172,7 @@ def write_shard(path: Path, records: Sequence[Record]) -> None:
     """
     for record in records:
         check_wording(record.prompt)
-    lines = "".join(json.dumps(asdict(record), separators=(",", ":"), allow_nan=False) + "\n" for record in records)
-    write_bytes(path, gzip.compress(lines.encode(), mtime=0))
-
-
-def read_shard(path: Path) -> list[Record]:
-    """Read the records of one episode.
-
-    Raises:
-        RecordError: the file is damaged, or of another format.
-    """
-    try:
-        rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
-    except (OSError, EOFError, ValueError) as error:
-        raise RecordError(f"Records {path} are damaged ({error}); delete the file and collect again.") from error
-    if any(set(row) != _FIELDS for row in rows):
-        raise RecordError(f"Records {path} have other fields than this version of greenloop; collect again.")
-    return [Record(**row) for row in rows]
-
-
-def write_manifest(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """List every shard with its hash and counts, beside what is known about how they were made.
-
-    Raises:
-        RecordError: a shard is damaged, or the folder cannot be written.
-    """
-    shards = {}
-    counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
-    scenarios: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
-    for split, path in shard_files(folder):
-        records = read_shard(path)
-        shards[path.relative_to(folder).as_posix()] = {"sha256": _file_sha256(path), "records": len(records)}
-        counts[split].update(records=len(records), reported=sum("\nReport " in r.prompt for r in records))
-        scenarios[split].update(record.scenario for record in records)
-    manifest = {
-        "format": FORMAT,
-        "prompt_version": PROMPT_VERSION,
-        "facts": list(FACTS),
-        **about,
-        "counts": counts,
-        "scenarios": {split: dict(sorted(found.items())) for split, found in scenarios.items()},
-        "shards": shards,
-    }
-    write_bytes(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
-    return manifest
-
-
-def shard_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every shard with its split, in a fixed order."""
-    for split in SPLITS:
-        for path in sorted((folder / split).glob("*.jsonl.gz")):
-            yield split, path
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read the manifest and check that these records are for this version.
-
-    Raises:
-        RecordError: there is none, it is damaged, or the records hold other prompts than this version writes.
-    """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        version, form = manifest["prompt_version"], manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"Folder {folder} holds no readable {MANIFEST}; run 'greenloop collect' first.") from error
-    if version != PROMPT_VERSION or form != FORMAT:
-        raise RecordError(
-            f"The records in {folder} hold prompts of version {version} (format {form}); this greenloop writes version "
-            f"{PROMPT_VERSION} (format {FORMAT}): collect again."
-        )
-    return dict(manifest)
-
-
-def read_split(folder: Path, split: str) -> list[Record]:
-    """All records of a split that the manifest lists.
-
-    Raises:
-        RecordError: there are none, or a file is not the one that the manifest lists.
-    """
-    records: list[Record] = []
-    for name, entry in read_manifest(folder)["shards"].items():
-        if not name.startswith(f"{split}/"):
-            continue
-        path = folder / name
-        if not path.is_file() or _file_sha256(path) != entry["sha256"]:
-            raise RecordError(f"Records {path} are not those that {MANIFEST} lists; run 'greenloop collect' again.")
-        records += read_shard(path)
-    if not records:
-        raise RecordError(f"Folder {folder} holds no {split} records; run 'greenloop collect --scenarios {split}'.")
-    return records
-
-
-def manifest_sha256(folder: Path) -> str:
-    """Hash of the manifest, which names the hash of every shard."""
-    return _file_sha256(folder / MANIFEST)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file at once or not at all.
-
-    Raises:
-        RecordError: the folder cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise RecordError(f"{path} cannot be written ({error.strerror}); choose another folder.") from error
-
-
-def _file_sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    FILES.write(path, records)
 
 
 # --- what a learner makes of them

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from transformers import EarlyStoppingCallback, TrainingArguments
 
-from llm import cards, dataset
+from llm import cards, dataset, shards
 from llm.backbone import Backbone, head_name, load, untie_head
 from llm.dataset import Record
 from llm.phase_net import ABOUT, SHIPPED, PhaseNet, PhaseNetError
@@ -111,9 +111,10 @@ def _check(training: Training) -> None:
 
 def _split(folder: Path, split: str, folders: Sequence[Path]) -> list[Record]:
     """A folder's records; one of several need not hold both splits."""
-    if len(folders) > 1 and not any(name.startswith(f"{split}/") for name in dataset.read_manifest(folder)["shards"]):
+    listed = dataset.FILES.read_manifest(folder)["shards"]
+    if len(folders) > 1 and not any(name.startswith(f"{split}/") for name in listed):
         return []
-    return dataset.read_split(folder, split)
+    return dataset.FILES.read_split(folder, split)
 
 
 def _claim(out: Path, training: Training, records: Sequence[Path]) -> None:
@@ -131,13 +132,13 @@ def _claim(out: Path, training: Training, records: Sequence[Path]) -> None:
                 f"Folder {out} holds a training with other {', '.join(differing)}; choose another folder."
             )
     else:
-        dataset.write_bytes(file, json.dumps(about, indent=1).encode())
+        shards.write_bytes(file, json.dumps(about, indent=1).encode())
 
 
 def _records_sha256(records: Sequence[Path]) -> str:
     for folder in records:
-        dataset.read_manifest(folder)  # says what is wrong with it
-    return " ".join(dataset.manifest_sha256(folder) for folder in records)
+        dataset.FILES.read_manifest(folder)  # says what is wrong with it
+    return " ".join(shards.manifest_sha256(folder) for folder in records)
 
 
 def _teaching(records: list[Record], training: Training) -> list[Record]:
@@ -308,7 +309,7 @@ def _is_complete(checkpoint: Path) -> bool:
 
 
 def _note(out: Path, before: dict[str, float]) -> dict[str, float]:
-    dataset.write_bytes(out / "before.json", json.dumps(before).encode())
+    shards.write_bytes(out / "before.json", json.dumps(before).encode())
     return before
 
 

@@ -62,5 +62,5 @@ def write_folder(folder: Path, train: int = 60, validation: int = 30, held_out: 
         if count:
             records = [make_record(number, closed=number % 4 == 0) for number in range(count)]
             forecast_data.write_shard(folder / split / "00000-hand.jsonl.gz", split, records)
-    forecast_data.write_manifest(folder, {"settings_sha256": "0"})
+    forecast_data.FILES.write_manifest(folder, {"settings_sha256": "0"})
     return folder

@@ -23,8 +23,8 @@ from benchmarks.labels import HORIZONS_S
 from controllers.base import RunContext
 from controllers.holding import Holding
 from llm import dataset
-from llm.dataset import RecordError
 from llm.facts import FACTS
+from llm.shards import RecordError
 from scenarios import registry
 from sim.session import Session
 from sim.timings import CLEARANCE, NATIVE
@@ -103,7 +103,7 @@ def test_behaviour_draws_its_share() -> None:
 def test_labels_are_the_costs_of_the_branches(tmp_path: Path) -> None:
     episode = quick(behaviour="greedy", random_share=0.0, follow_share=0.0, incidents=False, timings="native")
     collect.record_episode(collect.Job(episode, tmp_path))
-    records = dataset.read_shard(tmp_path / episode.file_name)
+    records = dataset.FILES.read(tmp_path / episode.file_name)
     assert records
     for record in records:
         costs = np.array(record.costs_veh_s)
@@ -132,7 +132,7 @@ def test_records_without_branches(tmp_path: Path) -> None:
     settings = replace(QUICK, records_per_episode=40, branches=False, imagined_share=0.5)
     episode = replace(quick(behaviour="greedy", random_share=0.0), settings=settings)
     collect.record_episode(collect.Job(episode, tmp_path))
-    records = dataset.read_shard(tmp_path / episode.file_name)
+    records = dataset.FILES.read(tmp_path / episode.file_name)
     made_up = [record for record in records if record.behaviour.endswith(",imagined")]
     seen = [record for record in records if record not in made_up]
     assert min(len(made_up), len(seen)) >= 5
@@ -202,7 +202,7 @@ def test_collecting_resumes_and_counts(tmp_path: Path) -> None:
     more = collect.collect(episodes.plan("train", 2, QUICK, ["cologne1"]), tmp_path, 1, progress)
     assert told[1:] == [(2, 2, None)]
     assert manifest["shards"].items() <= more["shards"].items()
-    assert more["counts"]["train"]["records"] == len(dataset.read_split(tmp_path, "train"))
+    assert more["counts"]["train"]["records"] == len(dataset.FILES.read_split(tmp_path, "train"))
     with pytest.raises(RecordError, match="other settings"):
         collect.collect(episodes.plan("train", 1, Settings(), ["cologne1"]), tmp_path, 1, progress)
 
@@ -235,7 +235,7 @@ def test_killed_collecting_goes_on(tmp_path: Path) -> None:
     assert subprocess.run(command, env=environment, timeout=120).returncode == 0
     assert len(list((tmp_path / "train").glob("*.gz"))) == 6
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
-    assert len(dataset.read_manifest(tmp_path)["shards"]) == 6
+    assert len(dataset.FILES.read_manifest(tmp_path)["shards"]) == 6
 
 
 def test_registry_has_the_training_scenarios() -> None:

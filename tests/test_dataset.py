@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from records import make_record
 
 from llm import dataset
-from llm.dataset import RecordError, reordered, soft_targets
+from llm.dataset import reordered, soft_targets
 from llm.facts import FACTS, phase_facts
 from llm.prompt import signal_prompt
+from llm.shards import RecordError
 from scenarios import resco
 from scenarios.spec import Scenario
 from scenarios.wordings import WORDINGS
@@ -98,14 +99,14 @@ def folder_of(path: Path, count: int = 4) -> Path:
         for number in range(2):
             records = [make_record(number * count + i) for i in range(count)]
             dataset.write_shard(path / split / f"{number:05d}.jsonl.gz", records)
-    dataset.write_manifest(path, {"settings_sha256": "x"})
+    dataset.FILES.write_manifest(path, {"settings_sha256": "x"})
     return path
 
 
 def test_records_come_back(tmp_path: Path) -> None:
     records = [make_record(i) for i in range(5)]
     dataset.write_shard(tmp_path / "a.jsonl.gz", records)
-    assert dataset.read_shard(tmp_path / "a.jsonl.gz") == records
+    assert dataset.FILES.read(tmp_path / "a.jsonl.gz") == records
     first = (tmp_path / "a.jsonl.gz").read_bytes()
     dataset.write_shard(tmp_path / "a.jsonl.gz", records)
     assert (tmp_path / "a.jsonl.gz").read_bytes() == first
@@ -113,18 +114,18 @@ def test_records_come_back(tmp_path: Path) -> None:
 
 def test_manifest_counts_and_guards(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
-    manifest = dataset.read_manifest(folder)
+    manifest = dataset.FILES.read_manifest(folder)
     assert manifest["counts"]["train"]["records"] == 8
     assert manifest["scenarios"]["validation"] == {"hand": 8}
-    assert len(dataset.read_split(folder, "train")) == 8
+    assert len(dataset.FILES.read_split(folder, "train")) == 8
     shard = folder / "train/00001.jsonl.gz"
     dataset.write_shard(shard, [make_record(99)])
     with pytest.raises(RecordError, match=r"00001\.jsonl\.gz are not those"):
-        dataset.read_split(folder, "train")
+        dataset.FILES.read_split(folder, "train")
     shard.unlink()
     with pytest.raises(RecordError, match="are not those"):
-        dataset.read_split(folder, "train")
-    assert len(dataset.read_split(folder, "validation")) == 8
+        dataset.FILES.read_split(folder, "train")
+    assert len(dataset.FILES.read_split(folder, "validation")) == 8
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_damaged_shards(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(data)
     if data:
         with pytest.raises(RecordError, match=r"a\.jsonl\.gz (are damaged|have other fields).*\.$"):
-            dataset.read_shard(tmp_path / "a.jsonl.gz")
+            dataset.FILES.read(tmp_path / "a.jsonl.gz")
 
 
 def test_other_prompt_version(tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_other_prompt_version(tmp_path: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "prompt_version": 1}))
     with pytest.raises(RecordError, match=r"prompts of version 1 .* collect again\.$"):
-        dataset.read_split(folder, "train")
+        dataset.FILES.read_split(folder, "train")
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", "{}"])
@@ -153,14 +154,14 @@ def test_no_manifest(text: str | None, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(RecordError, match=r"holds no readable manifest\.json"):
-        dataset.read_manifest(tmp_path)
+        dataset.FILES.read_manifest(tmp_path)
 
 
 def test_no_records_of_a_split(tmp_path: Path) -> None:
     dataset.write_shard(tmp_path / "train/0.jsonl.gz", [make_record()])
-    dataset.write_manifest(tmp_path, {})
+    dataset.FILES.write_manifest(tmp_path, {})
     with pytest.raises(RecordError, match="no validation records"):
-        dataset.read_split(tmp_path, "validation")
+        dataset.FILES.read_split(tmp_path, "validation")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

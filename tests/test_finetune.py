@@ -25,12 +25,12 @@ from controllers.base import ControllerError
 from controllers.language_model import LanguageModel
 from controllers.phase_net import PhaseNetController
 from controllers.registry import make
-from llm import cards, dataset, finetune, phase_net, phase_net_fit
+from llm import cards, dataset, finetune, phase_net, phase_net_fit, shards
 from llm.backbone import BackboneError, load
-from llm.dataset import RecordError
 from llm.finetune import TrainingError
 from llm.precision import resolve
 from llm.scorer import PhaseScorer
+from llm.shards import RecordError
 from llm.trainer import UNKNOWN, LikeLengths, PhaseDataset, Training, regret_metrics
 from sim.session import Session
 
@@ -48,7 +48,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("records")
     dataset.write_shard(folder / "train/0.jsonl.gz", [make_record(i) for i in range(240)])
     dataset.write_shard(folder / "validation/0.jsonl.gz", [make_record(i) for i in range(1000, 1060)])
-    dataset.write_manifest(folder, {})
+    dataset.FILES.write_manifest(folder, {})
     return folder
 
 
@@ -81,7 +81,7 @@ def test_the_adapter_alone_is_enough(trained: tuple[Path, dict[str, Any]], llama
     out, metrics = trained
     backbone = load(str(llama), adapter=out / "adapter")
     assert backbone.layers == 2
-    validation = dataset.read_split(records, "validation")
+    validation = dataset.FILES.read_split(records, "validation")
     scorer = PhaseScorer(backbone, precision=resolve("auto", "cpu"))  # as it was measured; phases are near ties here
     scores = scorer.score([r.prompt for r in validation], [r.phases for r in validation])
     chosen = [int(score.argmax()) for score in scores]
@@ -130,9 +130,9 @@ def test_a_teacher_stands_in_for_costs(
     cheap = [replace(make_record(i), horizons_s=[], costs_veh_s=[], local_veh_s=[]) for i in range(240)]
     dataset.write_shard(tmp_path / "cheap/train/0.jsonl.gz", cheap)
     dataset.write_shard(tmp_path / "cheap/validation/0.jsonl.gz", cheap[:20])
-    dataset.write_manifest(tmp_path / "cheap", {})
+    dataset.FILES.write_manifest(tmp_path / "cheap", {})
     dataset.write_shard(tmp_path / "seen/validation/0.jsonl.gz", [make_record(i) for i in range(1000, 1060)])
-    dataset.write_manifest(tmp_path / "seen", {})
+    dataset.FILES.write_manifest(tmp_path / "seen", {})
     folders = [tmp_path / "cheap", tmp_path / "seen"]
     training = tiny(llama, epochs=6.0, learning_rate=1e-2, teacher=str(trained[0] / "phase_net"))
     metrics = finetune.train(training, folders, tmp_path / "out", quiet=True)
@@ -230,8 +230,8 @@ def test_settings_that_make_no_sense(
 
 def test_records_of_another_prompt(llama: Path, records: Path, tmp_path: Path) -> None:
     old = Path(shutil.copytree(records, tmp_path / "old"))
-    manifest = json.loads((old / dataset.MANIFEST).read_text())
-    (old / dataset.MANIFEST).write_text(json.dumps({**manifest, "prompt_version": 1}))
+    manifest = json.loads((old / shards.MANIFEST).read_text())
+    (old / shards.MANIFEST).write_text(json.dumps({**manifest, "prompt_version": 1}))
     with pytest.raises(RecordError, match=r"prompts of version 1 .*collect again\.$"):
         finetune.train(tiny(llama), [old], tmp_path / "out", quiet=True)
 

@@ -11,9 +11,9 @@ from forecasts import make_record, make_report, make_state, write_folder
 from records import make_record as make_decision
 
 from llm import dataset, forecast_data
-from llm.dataset import RecordError
 from llm.forecast_data import ForecastRecord
 from llm.forecast_prompt import Place
+from llm.shards import RecordError
 from scenarios import registry
 
 
@@ -28,7 +28,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     record.came[0, 2] = np.nan
     record.state.fields[1, 4] = np.nan
     forecast_data.write_shard(tmp_path / "a.jsonl.gz", "train", [record])
-    (found,) = forecast_data.read_shard(tmp_path / "a.jsonl.gz")
+    (found,) = forecast_data.FILES.read(tmp_path / "a.jsonl.gz")
     np.testing.assert_allclose(found.came, record.came, atol=5e-4)
     np.testing.assert_allclose(found.state.fields, record.state.fields, atol=5e-4)
     assert (found.state.prompt, found.block, found.incidents) == (record.state.prompt, record.block, record.incidents)
@@ -63,13 +63,13 @@ def test_held_out_wordings_are_for_scoring_only(tmp_path: Path) -> None:
 
 
 def test_the_manifest_counts(tmp_path: Path) -> None:
-    manifest = forecast_data.read_manifest(write_folder(tmp_path, train=8, validation=4))
+    manifest = forecast_data.FILES.read_manifest(write_folder(tmp_path, train=8, validation=4))
     assert manifest["counts"]["train"] == {
         "runs": 1, "records": 8, "approaches": 16, "reported": 0, "near_incidents": 2
     }  # fmt: skip
-    assert len(forecast_data.read_split(tmp_path, "validation")) == 4
-    with pytest.raises(RecordError, match=r"no held_out forecasts; run 'greenloop collect-forecasts --split held_out'"):
-        forecast_data.read_split(tmp_path, "held_out")
+    assert len(forecast_data.FILES.read_split(tmp_path, "validation")) == 4
+    with pytest.raises(RecordError, match=r"no held_out records; run 'greenloop collect-forecasts --split held_out'"):
+        forecast_data.FILES.read_split(tmp_path, "held_out")
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", "{}"])
@@ -77,23 +77,23 @@ def test_no_manifest(text: str | None, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(RecordError, match=r"holds no readable manifest\.json"):
-        forecast_data.read_manifest(tmp_path)
+        forecast_data.FILES.read_manifest(tmp_path)
 
 
 def test_records_of_decisions_are_no_forecasts(tmp_path: Path) -> None:
     dataset.write_shard(tmp_path / "train/0.jsonl.gz", [make_decision()])
-    dataset.write_manifest(tmp_path, {})
-    with pytest.raises(RecordError, match="records of decisions, not of forecasts"):
-        forecast_data.read_split(tmp_path, "train")
-    with pytest.raises(RecordError, match="no forecast records"):
-        forecast_data.read_shard(tmp_path / "train/0.jsonl.gz")
+    dataset.FILES.write_manifest(tmp_path, {})
+    with pytest.raises(RecordError, match="holds decision records, not forecast records"):
+        forecast_data.FILES.read_split(tmp_path, "train")
+    with pytest.raises(RecordError, match="other fields than the forecast records"):
+        forecast_data.FILES.read(tmp_path / "train/0.jsonl.gz")
 
 
 def test_records_of_another_prompt(tmp_path: Path) -> None:
     file = write_folder(tmp_path) / "manifest.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "prompt_version": 0}))
-    with pytest.raises(RecordError, match="forecast prompts of version 0"):
-        forecast_data.read_split(tmp_path, "train")
+    with pytest.raises(RecordError, match=r"forecast records .* prompts of version 0"):
+        forecast_data.FILES.read_split(tmp_path, "train")
 
 
 def test_damaged_and_changed_records(tmp_path: Path) -> None:
@@ -101,6 +101,6 @@ def test_damaged_and_changed_records(tmp_path: Path) -> None:
     data = shard.read_bytes()
     shard.write_bytes(data[: len(data) // 2])
     with pytest.raises(RecordError, match="are not those that"):
-        forecast_data.read_split(tmp_path, "train")
+        forecast_data.FILES.read_split(tmp_path, "train")
     with pytest.raises(RecordError, match="are damaged"):
-        forecast_data.read_shard(shard)
+        forecast_data.FILES.read(shard)

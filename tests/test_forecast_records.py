@@ -14,8 +14,8 @@ from benchmarks.forecast_runs import RATES, SCORED, ForecastRun, Settings, plan,
 from controllers.base import RunContext
 from controllers.greedy import Greedy
 from llm import forecast_data
-from llm.dataset import RecordError
 from llm.forecast_state import HORIZONS_MIN, column
+from llm.shards import RecordError
 from scenarios.city import SPLITS as CITY_SEEDS
 from sim.network import Network
 from sim.session import Session
@@ -141,7 +141,7 @@ def test_scoring_runs_hear_held_out_wordings(tmp_path: Path) -> None:
         if any("Report" in record.state.prompt for record in records):
             break
     recording.record_run(recording.Job(run, tmp_path))
-    assert forecast_data.read_shard(tmp_path / run.file_name)
+    assert forecast_data.FILES.read(tmp_path / run.file_name)
     with pytest.raises(RecordError, match="held-out wording"):
         forecast_data.write_shard(tmp_path / "train" / "a.jsonl.gz", "train", records)
 
@@ -158,8 +158,8 @@ def test_collecting_resumes_and_is_repeatable(tmp_path: Path) -> None:
     more = recording.collect(runs, tmp_path / "a", 1, progress)
     assert told == [(1, 1, None), (2, 2, None)]
     assert manifest["shards"].items() <= more["shards"].items()
-    assert more["counts"]["train"]["records"] == len(forecast_data.read_split(tmp_path / "a", "train"))
+    assert more["counts"]["train"]["records"] == len(forecast_data.FILES.read_split(tmp_path / "a", "train"))
     recording.record_run(recording.Job(runs[1], tmp_path / "b"))
     assert (tmp_path / "b" / runs[1].file_name).read_bytes() == (tmp_path / "a" / runs[1].file_name).read_bytes()
-    with pytest.raises(RecordError, match="forecasts of other settings"):
+    with pytest.raises(RecordError, match="records of other settings"):
         recording.collect(plan("train", 1, Settings(), ["cologne1"]), tmp_path / "a", 1, progress)

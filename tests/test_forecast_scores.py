@@ -16,10 +16,10 @@ from benchmarks import cli, forecast_command
 from benchmarks.forecast import PLACES, Score, score
 from benchmarks.forecast_command import Request
 from benchmarks.forecast_files import write_fan
-from llm.dataset import RecordError
 from llm.forecast_data import ForecastRecord, came
 from llm.forecast_state import HORIZONS_MIN, TARGETS
 from llm.forecasters import ForecastError
+from llm.shards import RecordError
 
 RECORDS = [make_record(number, closed=number % 4 == 0) for number in range(40)]
 

@@ -1,34 +1,19 @@
 """Controllers by name. Names are cheap: a controller's module is imported only when it is made.
 
-A spec is one of::
-
-    greedy                                   a registered name, or an entry point in the group greenloop.controllers
-    greedy:detection_m=50,switch_margin_veh=2    the same with parameters
-    my_file.py:MyController                  a class in a file of one's own
-    my_file.py:MyController:gain=2           the same with parameters
-
-What stands before the first colon decides: if it ends in ``.py`` it is a file, otherwise a name.
+Specs are those of ``controllers.plugin``; a name may also be an entry point in the group greenloop.controllers.
 """
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import importlib
-import importlib.util
-import inspect
-import sys
-import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from controllers.base import Controller, ControllerError
+from controllers.plugin import Plugin
 
 ENTRY_POINT_GROUP = "greenloop.controllers"
+_PLUGIN = Plugin("controller", Controller, ControllerError)  # type: ignore[type-abstract]
 
 
 @dataclass(frozen=True)
@@ -110,14 +95,12 @@ def describe() -> dict[str, str]:
 
 
 def make(spec: str) -> Controller:
-    """Make a controller from a spec; see the module's head for its forms.
+    """Make a controller from a spec.
 
     Raises:
         ControllerError: there is no such controller, or it cannot be imported or made.
     """
-    head, class_name, options = _split(spec)
-    kind = _from_file(Path(head), class_name) if head.endswith(".py") else _from_name(head)
-    return _construct(kind, _parse(spec, options), spec)
+    return _PLUGIN.construct(_kind(spec), spec)
 
 
 def files(spec: str) -> dict[str, Path]:
@@ -126,10 +109,10 @@ def files(spec: str) -> dict[str, Path]:
     Raises:
         ControllerError: its parameters cannot be read.
     """
-    head, _, options = _split(spec)
+    head, _, _ = _PLUGIN.split(spec)
     named = {"code": head} if head.endswith(".py") else {}
     written = _ENTRIES[head].writes if head in _ENTRIES else ()
-    read = {name: value for name, value in _parse(spec, options).items() if name not in written}
+    read = {name: value for name, value in _PLUGIN.parameters(spec).items() if name not in written}
     named |= {f"parameter {name}": value for name, value in read.items() if isinstance(value, str)}
     return {name: Path(value) for name, value in named.items() if value and Path(value).exists()}
 
@@ -140,138 +123,14 @@ def depends_on(spec: str) -> dict[str, str | Path]:
     Raises:
         ControllerError: the controller cannot be imported or made.
     """
-    head, class_name, _ = _split(spec)
-    kind = _from_file(Path(head), class_name) if head.endswith(".py") else _from_name(head)
-    return {} if kind.depends_on is Controller.depends_on else dict(make(spec).depends_on())
+    return {} if _kind(spec).depends_on is Controller.depends_on else dict(make(spec).depends_on())
 
 
-def _split(spec: str) -> tuple[str, str, str]:
-    """Name or file, class (of a file), parameters."""
-    head, _, rest = spec.partition(":")
-    if not head.endswith(".py"):
-        return head, "", rest
-    class_name, _, options = rest.partition(":")
-    return head, class_name, options
-
-
-def _from_name(name: str) -> type[Controller]:
+def _kind(spec: str) -> type[Controller]:
+    head, class_name, _ = _PLUGIN.split(spec)
+    if head.endswith(".py"):
+        return _PLUGIN.from_file(Path(head), class_name)
     known = entries()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(known)}."
-        raise ControllerError(f"There is no controller '{name}'; {hint} A file of your own is my_file.py:MyController.")
-    module_name, _, class_name = known[name].target.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ControllerError(f"Controller '{name}' cannot be loaded: {error}.") from error
-    except (Exception, SystemExit) as error:
-        raise ControllerError(f"Controller '{name}' cannot be loaded: {_where(error, module_name)}") from error
-    return _class_in(module, class_name, f"module {module_name} of controller '{name}'")
-
-
-def _from_file(file: Path, class_name: str) -> type[Controller]:
-    if not file.is_file():
-        raise ControllerError(f"Controller file {file} does not exist; check the path.")
-    module = _load(file.resolve(), file)
-    if not class_name:
-        hint = next(iter(_controllers_in(module)), "MyController")
-        raise ControllerError(f"Name the controller's class in {file} after a colon: {file}:{hint}.")
-    return _class_in(module, class_name, str(file))
-
-
-def _load(path: Path, shown: Path) -> ModuleType:
-    """Import a user's file under a name that depends on its place and text, so that an edited file is read again."""
-    digest = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]
-    name = f"greenloop_user_{path.stem}_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ControllerError(f"Controller file {shown} cannot be imported.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look a class's module up
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # for imports of neighbouring files; last, so that it hides nothing
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        del sys.modules[name]  # also when a time limit or Ctrl-C ends the import half-way
-        if not isinstance(error, (Exception, SystemExit)):
-            raise
-        raise ControllerError(f"Controller file {shown} cannot be imported: {_where(error, str(path))}") from error
-    return module
-
-
-def _class_in(module: ModuleType, class_name: str, where: str) -> type[Controller]:
-    kind = getattr(module, class_name, None)
-    if kind is None:
-        there = _controllers_in(module)
-        near = difflib.get_close_matches(class_name, there, n=1, cutoff=0.0) or there
-        hint = f"did you mean '{near[0]}'?" if near else "it holds no controller."
-        raise ControllerError(f"There is no class '{class_name}' in {where}; {hint}")
-    if not (isinstance(kind, type) and issubclass(kind, Controller)):
-        raise ControllerError(f"'{class_name}' in {where} is no controller; derive it from greenloop.Controller.")
-    if missing := sorted(getattr(kind, "__abstractmethods__", ())):
-        raise ControllerError(f"'{class_name}' in {where} does not define {', '.join(missing)}().")
-    return kind
-
-
-def _controllers_in(module: ModuleType) -> list[str]:
-    return [
-        name
-        for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, Controller) and value.__module__ == module.__name__
-    ]
-
-
-def _parse(spec: str, options: str) -> dict[str, Any]:
-    parameters: dict[str, Any] = {}
-    for part in options.split(",") if options else ():
-        name, equals, value = part.partition("=")
-        if not equals or not name.strip().isidentifier():
-            raise ControllerError(f"'{part}' in '{spec}' is no parameter; write name:key=value,key=value.")
-        parameters[name.strip()] = _value(value.strip())
-    return parameters
-
-
-def _value(text: str) -> Any:
-    """Numbers, true, false and none as what they are; anything else is text."""
-    words: Mapping[str, Any] = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _construct(kind: type[Controller], parameters: dict[str, Any], spec: str) -> Controller:
-    accepted = inspect.signature(kind).parameters
-    free = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in accepted.values())
-    unknown = [] if free else [name for name in parameters if name not in accepted]
-    if unknown:
-        raise ControllerError(
-            f"Controller '{spec}' has no parameter '{unknown[0]}'; it has {', '.join(accepted) or 'none'}."
-        )
-    try:
-        return kind(**parameters)
-    except ControllerError:
-        raise
-    except (Exception, SystemExit) as error:
-        file = inspect.getsourcefile(kind) or kind.__module__
-        raise ControllerError(f"Controller '{spec}' cannot be made: {_where(error, file)}") from error
-
-
-def _where(error: BaseException, file: str) -> str:
-    """The error in one line, with the last line of ``file`` that it passed."""
-    if isinstance(error, SyntaxError):
-        line, file = error.lineno, error.filename or file
-    else:
-        passed = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-        line = passed[-1] if passed else None
-    place = f" ({Path(file).name}, line {line})" if line else ""
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{type(error).__name__}: {' '.join(text.split())}{place}."
+    if head not in known:
+        raise _PLUGIN.unknown(head, known)
+    return _PLUGIN.from_module(known[head].target, head)

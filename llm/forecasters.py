@@ -1,27 +1,19 @@
 """Forecasters: one contract for the language model, the plain ones, and a user's own.
 
-A spec is one of::
-
-    ridge                            a name of ``names()``
-    language_model:head=runs/first   the same with parameters
-    my_file.py:MyForecaster          a class in a file of one's own, with parameters after another colon
+Specs are those of ``controllers.plugin``: ``ridge``, ``language_model:head=runs/first``, ``my_file.py:MyForecaster``.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import importlib.util
-import inspect
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from controllers.plugin import Plugin
 from llm.forecast_space import BAND, anchors, restored, scaled
 from llm.forecast_state import COUNTS_MIN, HORIZONS_MIN, QUANTILES, TARGETS, ForecastState, column, stacked
 
@@ -147,6 +139,7 @@ def _filled(values: Floats, fields: Floats) -> Floats:
 
 # --- by name
 
+_PLUGIN = Plugin("forecaster", Forecaster, ForecastError)  # type: ignore[type-abstract]
 _PLACES = {
     "persistence": "llm.forecasters:Persistence",
     "past_mean": "llm.forecasters:PastMean",
@@ -165,85 +158,16 @@ def names() -> tuple[str, ...]:
 
 
 def make(spec: str) -> Forecaster:
-    """Make a forecaster from a spec; see the module's head for its forms.
+    """Make a forecaster from a spec.
 
     Raises:
         ForecastError: there is no such forecaster, or it cannot be imported or made.
     """
-    head, _, rest = spec.partition(":")
+    head, class_name, _ = _PLUGIN.split(spec)
     if head.endswith(".py"):
-        class_name, _, options = rest.partition(":")
-        kind = _from_file(Path(head), class_name)
+        kind = _PLUGIN.from_file(Path(head), class_name)
+    elif head in _PLACES:
+        kind = _PLUGIN.from_module(_PLACES[head], head)
     else:
-        kind, options = _from_name(head), rest
-    return _construct(kind, _parse(spec, options), spec)
-
-
-def _from_name(name: str) -> type[Forecaster]:
-    if name not in _PLACES:
-        near = difflib.get_close_matches(name, _PLACES, n=1, cutoff=0.4)
-        hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(_PLACES)}."
-        raise ForecastError(f"There is no forecaster '{name}'; {hint} A file of your own is my_file.py:MyForecaster.")
-    module, _, class_name = _PLACES[name].partition(":")
-    kind: type[Forecaster] = getattr(importlib.import_module(module), class_name)
-    return kind
-
-
-def _from_file(file: Path, class_name: str) -> type[Forecaster]:
-    if not file.is_file():
-        raise ForecastError(f"Forecaster file {file} does not exist; check the path.")
-    name = f"greenloop_user_{file.stem}_{abs(hash(file.resolve()))}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look a class's module up
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
-        raise ForecastError(f"Forecaster file {file} cannot be imported: {what}.") from error
-    kind = getattr(module, class_name, None)
-    if not (isinstance(kind, type) and issubclass(kind, Forecaster) and not inspect.isabstract(kind)):
-        raise ForecastError(
-            f"'{class_name}' in {file} is no forecaster; name a class that derives from greenloop.Forecaster and "
-            "defines forecast()."
-        )
-    return kind
-
-
-def _parse(spec: str, options: str) -> dict[str, Any]:
-    parameters: dict[str, Any] = {}
-    for part in options.split(",") if options else ():
-        name, equals, value = part.partition("=")
-        if not equals or not name.strip().isidentifier():
-            raise ForecastError(f"'{part}' in '{spec}' is no parameter; write name:key=value,key=value.")
-        parameters[name.strip()] = _value(value.strip())
-    return parameters
-
-
-def _value(text: str) -> Any:
-    words: dict[str, Any] = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _construct(kind: type[Forecaster], parameters: dict[str, Any], spec: str) -> Forecaster:
-    accepted = inspect.signature(kind).parameters
-    if unknown := [name for name in parameters if name not in accepted]:
-        raise ForecastError(
-            f"Forecaster '{spec}' has no parameter '{unknown[0]}'; it has {', '.join(accepted) or 'none'}."
-        )
-    try:
-        return kind(**parameters)
-    except ForecastError:
-        raise
-    except Exception as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
-        raise ForecastError(f"Forecaster '{spec}' cannot be made: {what}.") from error
+        raise _PLUGIN.unknown(head, _PLACES)
+    return _PLUGIN.construct(kind, spec)

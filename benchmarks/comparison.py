@@ -6,10 +6,10 @@ metric over the baseline's on the same case and seed: 1 is "as the baseline", so
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from benchmarks import results
 from benchmarks.metrics import GRIDLOCK, GridlockRule
 
 Interval = tuple[float, float]
@@ -197,15 +197,5 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values for JSON: NaN and infinity are None."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+        found: dict[str, Any] = results.plain(asdict(self))
+        return found

@@ -174,7 +174,7 @@ def write(record: RunResult | NetworkShape, path: Path) -> None:
     Raises:
         ResultError: the folder cannot be written or the disk is full.
     """
-    write_text(path, json.dumps(_plain(record.model_dump(mode="python")), separators=(",", ":"), allow_nan=False))
+    write_text(path, json.dumps(plain(record.model_dump(mode="python")), separators=(",", ":"), allow_nan=False))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -321,12 +321,12 @@ def _read(path: Path, kind: type[RecordT], what: str) -> RecordT:
         raise ResultError(f"Result file {path} is not {what}: {key}: {first['msg']}.") from error
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn NaN and infinity into null, which is all that JSON has for them."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

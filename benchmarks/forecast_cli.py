@@ -86,7 +86,7 @@ def train_forecast(
       greenloop train-forecast --records forecasts --adapter runs/first/adapter
       greenloop forecast --records forecasts --head runs/forecast
     """
-    from llm import cards, forecast_data, shards
+    from llm import cards, forecast_data
     from llm.backbone import load
     from llm.forecast_training import ForecastTraining
     from llm.forecast_training import train_forecast as train
@@ -97,7 +97,7 @@ def train_forecast(
     learn, held = (forecast_data.FILES.read_split(records, split) for split in ("train", "validation"))
     backbone = load(model, adapter, layers or (None if adapter else 6), threads, device)
     training = ForecastTraining(facts=not no_facts, text=replace(ForecastTraining().text, epochs=epochs))
-    about = {"records_sha256": shards.manifest_sha256(records)}
+    about = {"records_sha256": forecast_data.learnt_sha256(records)}
     folder = adapter or out or Path("runs/forecast")
     noted = train(backbone, learn, held, folder, training, (train_limit, validation_limit), about)
     if card := cards.read_card(folder):

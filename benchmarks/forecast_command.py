@@ -94,7 +94,7 @@ def compare(request: Request) -> tuple[dict[str, Any], dict[str, Floats], list[F
     train, validation = (forecast_data.FILES.read_split(request.records, split) for split in ("train", "validation"))
     known = validation if request.on == "validation" else forecast_data.FILES.read_split(request.records, request.on)
     scored = thinned(known, request.limit)
-    scored_sha256, manifest_sha256 = records_sha256(scored), shards.manifest_sha256(request.records)
+    scored_sha256, manifest_sha256 = records_sha256(scored), shards.file_sha256(request.records / shards.MANIFEST)
     kept = Kept(request.out, (scored_sha256, forecast_data.learnt_sha256(request.records)))
     said = {spec: _said(spec, kept, train, validation, scored) for spec in specs}
     scores = score(scored, said, baseline)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -168,7 +170,9 @@ def train(
         patience=patience,
         seed=seed,
     )
-    metrics = finetune.train(training, records or [Path("records")], out, threads, device, quiet=as_json)
+    command = shlex.join(["greenloop", *sys.argv[1:]])
+    folders = records or [Path("records")]
+    metrics = finetune.train(training, folders, out, threads, device, quiet=as_json, commands=[command])
     draw(metrics, out / "learning_curve.png")
     shown = {name: value for name, value in metrics.items() if name != "history"}
     if as_json:

@@ -107,7 +107,7 @@ def claim(folder: Path, shards: Shards[Any], settings: DataclassInstance) -> Non
         RecordError: it holds records of other settings, or cannot be read or written.
     """
     if not (folder / MANIFEST).is_file():
-        shards.write_manifest(folder, {"settings_sha256": _sha256(settings)})
+        shards.begin(folder, {"settings_sha256": _sha256(settings)})
     elif shards.read_manifest(folder).get("settings_sha256") != _sha256(settings):
         raise RecordError(f"Folder {folder} holds records of other settings; repeat those or choose another folder.")
 

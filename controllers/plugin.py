@@ -180,4 +180,4 @@ def _where(error: BaseException, file: str) -> str:
         line = passed[-1] if passed else None
     place = f" ({Path(file).name}, line {line})" if line else ""
     text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{type(error).__name__}: {' '.join(text.split())}{place}."
+    return f"{type(error).__name__}: {' '.join(text.split()).rstrip('.: ')}{place}."

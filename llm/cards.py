@@ -33,10 +33,11 @@ class Card:
         base_sha256: hash of its weights; None where unknown.
         layers: decoder layers in use.
         training: every setting of the training.
-        records_sha256: hash of the records' manifest.
+        records_sha256: hash of the records, one for each folder.
         metrics: before and after, on the validation records.
         prompt_version: of the prompts that it was trained on.
         commands: what rebuilds it.
+        limits: what it does badly, a paragraph each.
     """
 
     base: str
@@ -47,6 +48,7 @@ class Card:
     metrics: dict[str, Any] = field(default_factory=dict)
     prompt_version: int = PROMPT_VERSION
     commands: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
 
 
 def shipped() -> Path | None:
@@ -70,7 +72,7 @@ def _head_text(folder: Path) -> str:
     losses, reads = head["losses"], "numbers and text" if head["reads_text"] else "numbers only: the text added nothing"
     return (
         f"\n## Forecast head\n\nReads {reads}. Pinball loss on validation {losses['best']:.4f}. "
-        f"Records whose manifest has sha256 {head['records_sha256']}.\n"
+        f"Records with sha256 {head['records_sha256']}.\n"
     )
 
 
@@ -85,7 +87,8 @@ def read_card(folder: Path) -> Card | None:
         return None
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-        card = Card(**{**found, "commands": tuple(found.get("commands", ()))})
+        lists = {name: tuple(found.get(name, ())) for name in ("commands", "limits")}
+        card = Card(**{**found, **lists})
         if not (isinstance(card.layers, int) and isinstance(card.prompt_version, int)):
             raise ValueError("layers or prompt_version is no whole number")
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -138,7 +141,7 @@ def _text(card: Card) -> str:
         "",
         "## Data",
         "",
-        f"Records whose manifest has sha256 {card.records_sha256}.",
+        f"Records with sha256 {card.records_sha256}.",
         "",
         *counts,
         "",
@@ -149,6 +152,6 @@ def _text(card: Card) -> str:
         *(["## Commands", "", *(f"    {command}" for command in card.commands), ""] if card.commands else []),
         "## Limits",
         "",
-        *LIMITS,
+        "\n\n".join((*LIMITS, *card.limits)),
     ]
     return "\n".join(lines) + "\n"

@@ -43,7 +43,13 @@ class TrainingError(RuntimeError):
 
 
 def train(
-    training: Training, records: Sequence[Path], out: Path, threads: int = 1, device: str = "cpu", quiet: bool = False
+    training: Training,
+    records: Sequence[Path],
+    out: Path,
+    threads: int = 1,
+    device: str = "cpu",
+    quiet: bool = False,
+    commands: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train an adapter, or go on where a killed run was; returns the metrics that its card shows.
 
@@ -54,6 +60,7 @@ def train(
         threads: torch threads.
         device: ``cpu`` or ``cuda``.
         quiet: no progress bar.
+        commands: what the card says makes it again.
 
     Raises:
         RecordError: the records are missing, damaged, or made for another prompt version.
@@ -88,7 +95,7 @@ def train(
         raise TrainingError("Training ended with a loss that is not finite; take a lower learning rate.")
     metrics = _metrics(training, data, priced, before, after, trainer)
     metrics["rivals_regret_veh_s"]["phase_net"] = teacher_regret_veh_s
-    cards.write_card(out / "adapter", _card(training, backbone, records, metrics))
+    cards.write_card(out / "adapter", replace(_card(training, backbone, records, metrics), commands=tuple(commands)))
     _save(trainer, training, out / "adapter", backbone)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     return metrics
@@ -104,6 +111,8 @@ def _check(training: Training) -> None:
         raise TrainingError(f"There is no precision '{training.precision}'; choose one of {', '.join(PRECISIONS)}.")
     if not 0 <= training.distil <= 1:
         raise TrainingError(f"The option distil is {training.distil}; give a share from 0 to 1.")
+    if training.start is not None and training.method == "full":
+        raise TrainingError("A full training changes the model itself: give the model's folder as model, and no start.")
     for name in ("temperature_veh_s", "sharpen", "learning_rate", "epochs", "batch", "rank", "evals_per_epoch"):
         if not getattr(training, name) > 0:
             raise TrainingError(f"The option {name} is {getattr(training, name)}; give a number above 0.")
@@ -136,9 +145,7 @@ def _claim(out: Path, training: Training, records: Sequence[Path]) -> None:
 
 
 def _records_sha256(records: Sequence[Path]) -> str:
-    for folder in records:
-        dataset.FILES.read_manifest(folder)  # says what is wrong with it
-    return " ".join(shards.manifest_sha256(folder) for folder in records)
+    return " ".join(dataset.FILES.sha256(folder) for folder in records)
 
 
 def _teaching(records: list[Record], training: Training) -> list[Record]:
@@ -236,7 +243,7 @@ def _adapted(training: Training, backbone: Backbone, steps: int) -> Any:
     import peft
 
     if training.start is not None:
-        return _going_on(network, Path(training.start), backbone)
+        return _going_on(network, training, backbone)
     linear = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     names = {name.rpartition(".")[2] for name, _ in network.named_modules()}
     options: dict[str, Any] = {"task_type": "CAUSAL_LM"}
@@ -281,10 +288,11 @@ def _quick(model: Any, device: str) -> Any:
     return model
 
 
-def _going_on(network: Any, start: Path, backbone: Backbone) -> Any:
+def _going_on(network: Any, training: Training, backbone: Backbone) -> Any:
     """The model with the adapter of an earlier training, cut to as many layers as the model has."""
     import peft
 
+    start = Path(str(training.start))
     card = cards.read_card(start)
     if card is None or card.layers < backbone.layers:
         raise TrainingError(
@@ -292,6 +300,12 @@ def _going_on(network: Any, start: Path, backbone: Backbone) -> Any:
             "'adapter' folder of an earlier training with as many layers or more."
         )
     cards.check_card(start, card, backbone.name, backbone.model_sha256)
+    for name, value in (("method", training.method), ("rank", training.rank)):
+        if card.training.get(name, value) != value:
+            raise TrainingError(
+                f"The adapter in {start} was trained with {name} {card.training[name]}, not {value}; a training that "
+                f"goes on from it has the same {name}."
+            )
     return peft.PeftModel.from_pretrained(network, str(start), is_trainable=True)
 
 

@@ -6,8 +6,6 @@ is for scoring and is never trained on.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +26,8 @@ Floats = NDArray[np.float64]
 FORMAT = 1
 HELD_OUT = "held_out"
 SPLITS = ("train", "validation", HELD_OUT)
+_ABOUT = ("scenario", "network_sha256", "seed", "timings", "demand_scale")
+_KEYS = {*_ABOUT, "signal", "time_s", "approaches", "prompt", "fields", "came", "incidents"}
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,7 @@ def check(scenario: Scenario, split: str, seed: int) -> None:
 def _row(record: ForecastRecord) -> dict[str, Any]:
     state = record.state
     return {
-        "scenario": record.scenario,
-        "network_sha256": record.network_sha256,
-        "seed": record.seed,
-        "timings": record.timings,
-        "demand_scale": record.demand_scale,
+        **{name: getattr(record, name) for name in _ABOUT},
         "signal": state.signal,
         "time_s": state.time_s,
         "approaches": list(state.approaches),
@@ -108,12 +104,14 @@ def _row(record: ForecastRecord) -> dict[str, Any]:
 
 
 def _record(row: dict[str, Any]) -> ForecastRecord:
+    if set(row) != _KEYS:
+        raise ValueError("other keys")
     fields, arrived = (np.array(row[key], np.float64) for key in ("fields", "came"))
     approaches = len(row["approaches"])
     if fields.shape != (approaches, len(FIELDS)) or arrived.shape != (approaches, len(HORIZONS_MIN), len(TARGETS)):
         raise ValueError("other fields or horizons")
     state = ForecastState(row["signal"], row["time_s"], tuple(row["approaches"]), row["prompt"], fields)
-    about = {name: row[name] for name in ("scenario", "network_sha256", "seed", "timings", "demand_scale")}
+    about = {name: row[name] for name in _ABOUT}
     return ForecastRecord(**about, state=state, came=arrived, incidents=tuple(row["incidents"]))
 
 
@@ -163,6 +161,4 @@ def learnt_sha256(folder: Path) -> str:
     Raises:
         RecordError: the manifest is missing or of another kind.
     """
-    shards = FILES.read_manifest(folder)["shards"]
-    learnt = {name: entry["sha256"] for name, entry in shards.items() if not name.startswith(f"{HELD_OUT}/")}
-    return hashlib.sha256(json.dumps(learnt, sort_keys=True).encode()).hexdigest()
+    return FILES.sha256(folder, [split for split in SPLITS if split != HELD_OUT])

@@ -118,15 +118,24 @@ class Shards(Generic[Record]):
             shards[path.relative_to(folder).as_posix()] = {"sha256": file_sha256(path), "records": len(records)}
             counts[split].update({"runs": 1, "records": len(records), **self.count(records)})
             scenarios[split].update(record.scenario for record in records)
+        named = {split: dict(sorted(found.items())) for split, found in scenarios.items()}
+        return self._note(folder, {**about, "counts": counts, "scenarios": named, "shards": shards})
+
+    def begin(self, folder: Path, about: Mapping[str, Any]) -> None:
+        """Write a manifest that lists nothing yet.
+
+        Raises:
+            RecordError: the folder cannot be written.
+        """
+        self._note(folder, {**about, "shards": {}})
+
+    def _note(self, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
         manifest = {
             "kind": self.kind,
             "format": self.format,
             "prompt_version": self.prompt_version,
             **self.about,
             **about,
-            "counts": counts,
-            "scenarios": {split: dict(sorted(found.items())) for split, found in scenarios.items()},
-            "shards": shards,
         }
         write_bytes(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
         return manifest
@@ -154,6 +163,21 @@ class Shards(Generic[Record]):
             )
         return dict(manifest)
 
+    def sha256(self, folder: Path, splits: Sequence[str] | None = None) -> str:
+        """Hash of the records that the manifest lists, in all splits or in some.
+
+        It stays when they are collected again without a change, although the manifest then has another date.
+
+        Raises:
+            RecordError: the manifest is missing, damaged, or of another kind or version.
+        """
+        listed = {
+            name: entry["sha256"]
+            for name, entry in self.read_manifest(folder)["shards"].items()
+            if splits is None or name.partition("/")[0] in splits
+        }
+        return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
+
     def read_split(self, folder: Path, split: str) -> list[Record]:
         """All records of a split that the manifest lists.
 
@@ -173,11 +197,6 @@ class Shards(Generic[Record]):
                 f"Folder {folder} holds no {split} records; run '{self.command} {self.split_option} {split}'."
             )
         return records
-
-
-def manifest_sha256(folder: Path) -> str:
-    """Hash of the manifest, which names the hash of every shard."""
-    return file_sha256(folder / MANIFEST)
 
 
 def file_sha256(path: Path) -> str:

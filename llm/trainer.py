@@ -32,7 +32,8 @@ class Training:
     Attributes:
         model: as ``llm.backbone.load`` takes it.
         layers: the first so many decoder layers; None for all.
-        start: folder of an adapter to go on from, of the same layers and method; None for a fresh one.
+        start: folder of an adapter to go on from, of as many layers or more and the same method and rank;
+            None for a fresh one.
         teacher: folder of the plain neural network to learn from, ``shipped`` for the one that ships; None fits one on
             the same records.
         method: one of ``METHODS``.

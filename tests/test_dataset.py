@@ -35,6 +35,19 @@ def scenario(*tags: str, net: Path | None = None) -> Scenario:
 # --- what may get in
 
 
+def test_the_hash_of_records_is_not_that_of_the_day(tmp_path: Path) -> None:
+    for split in dataset.SPLITS:
+        dataset.write_shard(tmp_path / split / "0.jsonl.gz", [make_record()])
+    dataset.FILES.write_manifest(tmp_path, {"created_utc": "today"})
+    known, taught = dataset.FILES.sha256(tmp_path), dataset.FILES.sha256(tmp_path, ["train"])
+    dataset.FILES.write_manifest(tmp_path, {"created_utc": "tomorrow"})
+    assert dataset.FILES.sha256(tmp_path) == known != taught
+    dataset.write_shard(tmp_path / "validation" / "0.jsonl.gz", [make_record(7)])
+    dataset.FILES.write_manifest(tmp_path, {})
+    assert dataset.FILES.sha256(tmp_path) != known
+    assert dataset.FILES.sha256(tmp_path, ["train"]) == taught
+
+
 @pytest.mark.parametrize("name", [name for name, row in resco.RESCO.items() if "held_out" in row[0]])
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_held_out_networks_are_refused(name: str, split: str) -> None:

@@ -19,7 +19,8 @@ AUTO = "auto"
 
 
 class PhaseNetController(Controller):
-    """Shows the phase that a small network finds best from the facts that the language model's prompt says.
+    """Shows the phase that a small network finds best from the facts of ``llm.facts``, which are about
+    those of the language model's prompt.
 
     Args:
         folder: where ``greenloop train`` wrote it; ``auto`` is the one that ships, trained on the records of the

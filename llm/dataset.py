@@ -46,7 +46,7 @@ class Record:
         horizons_s: how far the branches ran; empty if none did, and then there are no costs.
         costs_veh_s: (phases, horizons) vehicle-seconds of delay in the whole network after each phase.
         local_veh_s: (phases, horizons) the same on the incoming lanes of this signal and its neighbours.
-        facts: (phases, len(FACTS)) the prompt as numbers.
+        facts: (phases, len(FACTS)) the same as numbers, neither rounded nor capped: ``llm.facts``.
         choices: what some classical controllers would do here, phase by name.
         behaviour: who drove the run.
         demand_scale: factor on the scenario's number of vehicles.

@@ -1,4 +1,7 @@
-"""What a prompt says, as plain numbers per phase: for models that read no text."""
+"""What a prompt says, as plain numbers per phase: for models that read no text.
+
+They say a little more: how many lanes a phase has, and counts and times that are neither rounded nor capped.
+"""
 
 from __future__ import annotations
 

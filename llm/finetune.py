@@ -95,7 +95,7 @@ def train(
         raise TrainingError("Training ended with a loss that is not finite; take a lower learning rate.")
     metrics = _metrics(training, data, priced, before, after, trainer)
     metrics["rivals_regret_veh_s"]["phase_net"] = teacher_regret_veh_s
-    cards.write_card(out / "adapter", replace(_card(training, backbone, records, metrics), commands=tuple(commands)))
+    cards.write_card(out / "adapter", _card(training, backbone, records, metrics, commands))
     _save(trainer, training, out / "adapter", backbone)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     return metrics
@@ -111,11 +111,25 @@ def _check(training: Training) -> None:
         raise TrainingError(f"There is no precision '{training.precision}'; choose one of {', '.join(PRECISIONS)}.")
     if not 0 <= training.distil <= 1:
         raise TrainingError(f"The option distil is {training.distil}; give a share from 0 to 1.")
-    if training.start is not None and training.method == "full":
-        raise TrainingError("A full training changes the model itself: give the model's folder as model, and no start.")
+    if training.start is not None:
+        _check_start(training, Path(training.start))
     for name in ("temperature_veh_s", "sharpen", "learning_rate", "epochs", "batch", "rank", "evals_per_epoch"):
         if not getattr(training, name) > 0:
             raise TrainingError(f"The option {name} is {getattr(training, name)}; give a number above 0.")
+
+
+def _check_start(training: Training, start: Path) -> None:
+    """Refuse what an adapter to go on from already settles, before the run folder is claimed."""
+    if training.method == "full":
+        raise TrainingError("A full training changes the model itself: give the model's folder as model, and no start.")
+    card = cards.read_card(start)
+    settled = card.training if card else {}
+    for name, value in (("method", training.method), ("rank", training.rank)):
+        if settled.get(name, value) != value:
+            raise TrainingError(
+                f"The adapter in {start} was trained with {name} {settled[name]}, not {value}; a training that goes on "
+                f"from it has the same {name}."
+            )
 
 
 def _split(folder: Path, split: str, folders: Sequence[Path]) -> list[Record]:
@@ -300,12 +314,6 @@ def _going_on(network: Any, training: Training, backbone: Backbone) -> Any:
             "'adapter' folder of an earlier training with as many layers or more."
         )
     cards.check_card(start, card, backbone.name, backbone.model_sha256)
-    for name, value in (("method", training.method), ("rank", training.rank)):
-        if card.training.get(name, value) != value:
-            raise TrainingError(
-                f"The adapter in {start} was trained with {name} {card.training[name]}, not {value}; a training that "
-                f"goes on from it has the same {name}."
-            )
     return peft.PeftModel.from_pretrained(network, str(start), is_trainable=True)
 
 
@@ -396,7 +404,9 @@ def _phase_net(
     return net, dataset.regret_veh_s(validation, chosen, training.horizon_s)
 
 
-def _card(training: Training, backbone: Backbone, records: Sequence[Path], metrics: dict[str, Any]) -> cards.Card:
+def _card(
+    training: Training, backbone: Backbone, records: Sequence[Path], metrics: dict[str, Any], commands: Sequence[str]
+) -> cards.Card:
     return cards.Card(
         base=backbone.name,
         base_sha256=backbone.model_sha256,
@@ -404,4 +414,5 @@ def _card(training: Training, backbone: Backbone, records: Sequence[Path], metri
         training=asdict(replace(training, model=backbone.name)),
         records_sha256=_records_sha256(records),
         metrics={name: value for name, value in metrics.items() if name != "history"},
+        commands=tuple(commands),
     )

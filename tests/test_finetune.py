@@ -181,6 +181,7 @@ def test_going_on_from_an_adapter(
         assert all(torch.allclose(new, old[name], atol=1e-5) for name, new in made.model.state_dict().items())
     with pytest.raises(TrainingError, match="was trained with rank 4, not 8"):
         finetune.train(tiny(llama, rank=8, **changes), [records], tmp_path / "wider", quiet=True)
+    assert not (tmp_path / "wider").exists()  # free for the command put right
     with pytest.raises(TrainingError, match="give the model's folder as model, and no start"):
         finetune.train(tiny(llama, method="full", **changes), [records], tmp_path / "full", quiet=True)
     changes["start"] = str(tmp_path / "1" / "adapter")

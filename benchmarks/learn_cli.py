@@ -107,6 +107,9 @@ def train(
             min=0, help="Keep the first so many decoder layers; 0 for all.  [default: 8, or those of the start]"
         ),
     ] = None,
+    freeze: Annotated[
+        int, typer.Option(min=0, help="Do not train the first so many of these; with lora, ia3 and full.")
+    ] = 0,
     start: Annotated[Path | None, typer.Option(help="Go on from the adapter of an earlier training.")] = None,
     teacher: Annotated[
         str | None, typer.Option(help="The plain network to learn from: shipped, or its folder.  [default: fit one]")
@@ -153,6 +156,7 @@ def train(
     training = Training(
         model=model,
         layers=layers or None,
+        freeze=freeze,
         start=str(start) if start else None,
         teacher=teacher,
         method=method,

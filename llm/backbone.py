@@ -26,6 +26,7 @@ __all__ = [
     "head_name",
     "is_cached",
     "keep_first_layers",
+    "layer_list",
     "load",
     "untie_head",
 ]
@@ -196,18 +197,25 @@ def keep_first_layers(model: Any, layers: int) -> None:
     Raises:
         BackboneError: the model has fewer layers, or no such list.
     """
-    from torch import nn
-
     total = int(model.config.num_hidden_layers)
     if not isinstance(layers, int) or not 1 <= layers <= total:
         raise BackboneError(f"The model has {total} layers, so 'layers' must be from 1 to {total}, not {layers!r}.")
-    blocks = [part for part in model.get_decoder().children() if isinstance(part, nn.ModuleList) and len(part) == total]
-    if len(blocks) != 1:
+    blocks = layer_list(model)
+    if blocks is None:
         raise BackboneError(f"Layers of a {type(model).__name__} cannot be dropped; leave the option 'layers' out.")
-    del blocks[0][layers:]
+    del blocks[layers:]
     model.config.num_hidden_layers = layers
     if getattr(model.config, "layer_types", None):
         model.config.layer_types = model.config.layer_types[:layers]
+
+
+def layer_list(model: Any) -> Any:
+    """A model's decoder layers (torch ``ModuleList``), None where it has no one list of them."""
+    from torch import nn
+
+    total = int(model.config.num_hidden_layers)
+    found = [part for part in model.get_decoder().children() if isinstance(part, nn.ModuleList) and len(part) == total]
+    return found[0] if len(found) == 1 else None
 
 
 def head_name(model: Any) -> str:

@@ -19,12 +19,13 @@ import torch
 from transformers import EarlyStoppingCallback, TrainingArguments
 
 from llm import cards, dataset, shards
-from llm.backbone import Backbone, head_name, load, untie_head
+from llm.backbone import Backbone, head_name, layer_list, load, untie_head
 from llm.dataset import Record
 from llm.phase_net import ABOUT, SHIPPED, PhaseNet, PhaseNetError
 from llm.precision import BF16, PRECISIONS, resolve
 from llm.scorer import PhaseScorer, letter_ids
 from llm.trainer import (
+    FREEZABLE,
     METHODS,
     AdaLoraCallback,
     Collator,
@@ -76,6 +77,7 @@ def train(
         raise TrainingError("No validation record has costs to measure regret by; collect some without --no-branches.")
     teacher, teacher_regret_veh_s = _phase_net(teaching, priced, training, out / "phase_net")
     backbone = load(training.model, layers=training.layers, threads=threads, device=device)
+    _check_freeze(training, backbone.layers)
     trainer = _trainer(training, backbone, teaching, data["validation"], teacher, out, quiet)
     before = _noted(out) or _note(out, trainer.evaluate())
     try:
@@ -111,11 +113,30 @@ def _check(training: Training) -> None:
         raise TrainingError(f"There is no precision '{training.precision}'; choose one of {', '.join(PRECISIONS)}.")
     if not 0 <= training.distil <= 1:
         raise TrainingError(f"The option distil is {training.distil}; give a share from 0 to 1.")
+    _check_freeze(training, training.layers)
     if training.start is not None:
         _check_start(training, Path(training.start))
     for name in ("temperature_veh_s", "sharpen", "learning_rate", "epochs", "batch", "rank", "evals_per_epoch"):
         if not getattr(training, name) > 0:
             raise TrainingError(f"The option {name} is {getattr(training, name)}; give a number above 0.")
+
+
+def _check_freeze(training: Training, layers: int | None) -> None:
+    """Refuse frozen layers that make no sense, among so many layers (None: not known before the model is loaded)."""
+    if not training.freeze:
+        return
+    if training.method not in FREEZABLE:
+        raise TrainingError(
+            f"Method {training.method} cannot leave single layers as they are; leave the option freeze out, or choose "
+            f"one of {', '.join(FREEZABLE)}."
+        )
+    if training.freeze < 0:
+        raise TrainingError(f"The option freeze is {training.freeze}; give a number from 0.")
+    if layers is not None and training.freeze >= layers:
+        raise TrainingError(
+            f"The option freeze is {training.freeze} of {layers} layers, so none would learn; give a number below "
+            f"{layers}."
+        )
 
 
 def _check_start(training: Training, start: Path) -> None:
@@ -149,7 +170,8 @@ def _claim(out: Path, training: Training, records: Sequence[Path]) -> None:
     about = {**asdict(training), "records_sha256": _records_sha256(records), "format": dataset.FORMAT}
     file = out / SETTINGS_FILE
     if file.is_file():
-        found = json.loads(file.read_text(encoding="utf-8"))
+        # a setting that is newer than the folder was what is its default now
+        found = {**asdict(Training()), **json.loads(file.read_text(encoding="utf-8"))}
         if differing := sorted(key for key in about if found.get(key) != about[key]):
             raise TrainingError(
                 f"Folder {out} holds a training with other {', '.join(differing)}; choose another folder."
@@ -196,6 +218,8 @@ def _trainer(
     rows_suffice = PhaseScorer(backbone).rows_suffice and training.method != "prefix"
     steps_per_epoch = math.ceil(len(train) / training.batch)
     model = _quick(_adapted(training, backbone, math.ceil(steps_per_epoch * training.epochs)), backbone.device)
+    if training.freeze:
+        _freeze(backbone, training.freeze)
     shown = PhaseDataset(train, backbone.tokenizer, training, reorder=True, teacher=teacher)
     some = _thinned(validation, training.eval_limit)
     measured = PhaseDataset(some, backbone.tokenizer, training, reorder=False, teacher=teacher)
@@ -315,6 +339,16 @@ def _going_on(network: Any, training: Training, backbone: Backbone) -> Any:
         )
     cards.check_card(start, card, backbone.name, backbone.model_sha256)
     return peft.PeftModel.from_pretrained(network, str(start), is_trainable=True)
+
+
+def _freeze(backbone: Backbone, first: int) -> None:
+    """Train nothing in the first layers, neither their weights nor what an adapter put there."""
+    layers = layer_list(backbone.model)  # the same objects that PEFT's wrapper holds
+    if layers is None:
+        raise TrainingError(
+            f"Layers of a {type(backbone.model).__name__} cannot be frozen; leave the option freeze out."
+        )
+    layers[:first].requires_grad_(False)
 
 
 def _checkpoint(out: Path) -> str | None:

@@ -16,6 +16,8 @@ from llm.dataset import Record, reordered, soft_targets
 from llm.prompt import with_arrivals
 
 METHODS = ("lora", "adalora", "ia3", "prefix", "head", "full")
+#: Those that can leave single layers out; AdaLoRA moves its ranks between all of them, the others train no layers.
+FREEZABLE = ("lora", "ia3", "full")
 #: Where the forecast in a training prompt comes from; "none" leaves it out.
 FORECAST_SOURCES = ("none", "persistence", "reference", "own")
 #: Weight of the answers at the ends of the phases' lines beside that at the prompt's end.
@@ -32,6 +34,7 @@ class Training:
     Attributes:
         model: as ``llm.backbone.load`` takes it.
         layers: the first so many decoder layers; None for all.
+        freeze: the first so many of these are not trained (0: none); with ``start`` they keep what its adapter learnt.
         start: folder of an adapter to go on from, of as many layers or more and the same method and rank;
             None for a fresh one.
         teacher: folder of the plain neural network to learn from, ``shipped`` for the one that ships; None fits one on
@@ -58,6 +61,7 @@ class Training:
 
     model: str = "default"
     layers: int | None = 8
+    freeze: int = 0
     start: str | None = None
     teacher: str | None = None
     method: str = "lora"

@@ -26,7 +26,7 @@ from controllers.language_model import LanguageModel
 from controllers.phase_net import PhaseNetController
 from controllers.registry import make
 from llm import cards, dataset, finetune, phase_net, phase_net_fit, shards
-from llm.backbone import BackboneError, load
+from llm.backbone import Backbone, BackboneError, layer_list, load
 from llm.finetune import TrainingError
 from llm.precision import resolve
 from llm.scorer import PhaseScorer
@@ -187,6 +187,68 @@ def test_going_on_from_an_adapter(
     changes["start"] = str(tmp_path / "1" / "adapter")
     with pytest.raises(TrainingError, match=r"no adapter of greenloop for 2 layers .* or more\.$"):
         finetune.train(tiny(llama, layers=2, **changes), [records], tmp_path / "deeper", quiet=True)
+
+
+@pytest.mark.parametrize("method", ["lora", "ia3", "full"])
+def test_frozen_layers_stay(method: str, llama: Path, records: Path, tmp_path: Path) -> None:
+    """And the others learn, also after the training was stopped and went on."""
+    training = tiny(llama, method=method, freeze=1, learning_rate=1e-2, train_limit=64, teacher="shipped")
+    finetune.train(training, [records], tmp_path, quiet=True)
+    if method == "lora":
+        shutil.rmtree(tmp_path / "checkpoints/checkpoint-4")  # the last; the run goes on from the one before
+        finetune.train(training, [records], tmp_path, quiet=True)
+    adapter = tmp_path / "adapter"
+    made = load(str(adapter)) if method == "full" else load(str(llama), adapter=adapter)
+    assert made.layers == 2
+    assert _layers_changed(load(str(llama), layers=2), made) == {1}
+
+
+def test_frozen_layers_keep_what_they_started_with(
+    trained: tuple[Path, dict[str, Any]], llama: Path, records: Path, tmp_path: Path
+) -> None:
+    start = trained[0] / "adapter"
+    training = tiny(llama, freeze=1, learning_rate=1e-2, train_limit=64, start=str(start), teacher="shipped")
+    finetune.train(training, [records], tmp_path, quiet=True)
+    before, made = load(str(llama), adapter=start), load(str(llama), adapter=tmp_path / "adapter")
+    assert _layers_changed(load(str(llama), layers=2), before) == {0, 1}
+    assert _layers_changed(before, made) == {1}
+
+
+def _layers_changed(before: Backbone, after: Backbone) -> set[int]:
+    pairs = zip(layer_list(before.model), layer_list(after.model), strict=True)
+    return {
+        place
+        for place, (old, new) in enumerate(pairs)
+        if any(not torch.equal(value, new.state_dict()[name]) for name, value in old.state_dict().items())
+    }
+
+
+def test_frozen_layers_that_make_no_sense(
+    llama: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for method in ("adalora", "prefix", "head"):
+        with pytest.raises(TrainingError, match=f"{method} cannot leave single layers as they are; .* lora, ia3, full"):
+            finetune.train(tiny(llama, method=method, freeze=1), [records], tmp_path / "out", quiet=True)
+    for freeze, words in ((2, "freeze is 2 of 2 layers, .* below 2"), (-1, "freeze is -1; give a number from 0")):
+        with pytest.raises(TrainingError, match=words):
+            finetune.train(tiny(llama, freeze=freeze), [records], tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()  # free for the command put right
+    with pytest.raises(TrainingError, match="freeze is 3 of 3 layers"):  # all layers, which only the model tells
+        finetune.train(tiny(llama, layers=None, freeze=3), [records], tmp_path / "out", quiet=True)
+    monkeypatch.setattr(finetune, "layer_list", lambda model: None)
+    with pytest.raises(TrainingError, match="Layers of a LlamaForCausalLM cannot be frozen; leave"):
+        finetune.train(tiny(llama, freeze=1), [records], tmp_path / "unknown", quiet=True)
+
+
+def test_a_folder_older_than_a_setting_goes_on(llama: Path, records: Path, tmp_path: Path) -> None:
+    """What it does not name was the default then; another value is another training."""
+    finetune._claim(tmp_path, tiny(llama), [records])
+    noted = json.loads((tmp_path / finetune.SETTINGS_FILE).read_text())
+    del noted["freeze"]
+    (tmp_path / finetune.SETTINGS_FILE).write_text(json.dumps(noted))
+    finetune._claim(tmp_path, tiny(llama), [records])
+    with pytest.raises(TrainingError, match="a training with other freeze; choose another folder"):
+        finetune._claim(tmp_path, tiny(llama, freeze=1), [records])
 
 
 def test_only_the_head_learns(llama: Path, records: Path, tmp_path: Path) -> None:

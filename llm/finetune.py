@@ -22,7 +22,7 @@ from llm import cards, dataset, shards
 from llm.backbone import Backbone, head_name, layer_list, load, untie_head
 from llm.dataset import Record
 from llm.phase_net import ABOUT, SHIPPED, PhaseNet, PhaseNetError
-from llm.precision import BF16, PRECISIONS, resolve
+from llm.precision import BF16, PRECISIONS, resolve, told_out_of_memory
 from llm.scorer import PhaseScorer, letter_ids
 from llm.trainer import (
     FREEZABLE,
@@ -66,7 +66,7 @@ def train(
     Raises:
         RecordError: the records are missing, damaged, or made for another prompt version.
         BackboneError: the model cannot be had.
-        TrainingError: the settings make no sense, or the folder holds another training.
+        TrainingError: the settings make no sense, the folder holds another training, or the memory is out.
     """
     _check(training)
     _claim(out, training, records)
@@ -78,21 +78,18 @@ def train(
     teacher, teacher_regret_veh_s = _phase_net(teaching, priced, training, out / "phase_net")
     backbone = load(training.model, layers=training.layers, threads=threads, device=device)
     _check_freeze(training, backbone.layers)
-    trainer = _trainer(training, backbone, teaching, data["validation"], teacher, out, quiet)
-    before = _noted(out) or _note(out, trainer.evaluate())
-    try:
-        trainer.train(resume_from_checkpoint=_checkpoint(out))
-    except RuntimeError as error:
-        if "out of memory" in str(error) or "allocate memory" in str(error):
-            raise TrainingError(
-                f"Training ran out of memory; take a smaller batch than {training.batch}, fewer layers, or run it on "
-                "another device. The same command goes on from the last checkpoint."
-            ) from error
-        raise
-    trainer.eval_dataset = PhaseDataset(
-        data["validation"], backbone.tokenizer, training, reorder=False, teacher=teacher
+    no_memory = TrainingError(
+        f"Training ran out of memory; give a smaller batch than {training.batch} or fewer layers, with another run "
+        "folder, or go on from the last checkpoint with the same command where there is more memory."
     )
-    after = trainer.evaluate()
+    with told_out_of_memory(no_memory):
+        trainer = _trainer(training, backbone, teaching, data["validation"], teacher, out, quiet)
+        before = _noted(out) or _note(out, trainer.evaluate())
+        trainer.train(resume_from_checkpoint=_checkpoint(out))
+        trainer.eval_dataset = PhaseDataset(
+            data["validation"], backbone.tokenizer, training, reorder=False, teacher=teacher
+        )
+        after = trainer.evaluate()
     if not math.isfinite(after["eval_loss"]):
         raise TrainingError("Training ended with a loss that is not finite; take a lower learning rate.")
     metrics = _metrics(training, data, priced, before, after, trainer)
@@ -246,7 +243,7 @@ def _arguments(training: Training, steps_per_epoch: int, out: Path, device: str,
         lr_scheduler_type="cosine",
         warmup_steps=min(20, max(1, round(0.05 * steps_per_epoch * training.epochs))),
         per_device_train_batch_size=training.batch,
-        per_device_eval_batch_size=64,
+        per_device_eval_batch_size=min(64, 2 * training.batch),  # so that a smaller batch helps where memory is short
         eval_strategy="steps",
         save_strategy="steps",
         logging_strategy="steps",

@@ -20,7 +20,7 @@ from llm.forecast_fit import Fit, Lessons, fit
 from llm.forecast_prompt import CUE, cue
 from llm.forecast_state import ForecastState
 from llm.heads import QuantileHead, quantiles
-from llm.precision import has_bf16_units
+from llm.precision import has_bf16_units, told_out_of_memory
 from llm.prompt import phase_letters
 from llm.scorer import batches
 
@@ -146,18 +146,25 @@ def train_forecast(
         What was noted: settings, counts and losses (mean pinball in the scaled space, on the validation prompts).
 
     Raises:
-        BackboneError: the tokenizer splits a marker, or the model's states are not finite.
+        BackboneError: the tokenizer splits a marker, the model's states are not finite, or the memory is out.
     """
     training, reader = training or ForecastTraining(), Reader(backbone)
-    head = plain_head(reader.width, train, validation, training)
+    no_memory = BackboneError(
+        "Training the forecast head ran out of memory; read fewer prompts (train_limit, validation_limit), or take "
+        "fewer layers or another device."
+    )
     shown, held = thinned(train, limits[0]), thinned(validation, limits[1])
-    features, held_features = reader.read(states(shown)), reader.read(states(held))
-    if not all(bool(torch.isfinite(values).all()) for values in (features, held_features)):
-        raise BackboneError("The model gives hidden states that are not finite; check its weights, or use 'default'.")
-    head.scale_to(features)
-    head.plain.requires_grad_(False)
-    learn, know = Lessons.of(shown), Lessons.of(held)
-    losses = fit(head, (features, learn.facts), learn, (held_features, know.facts), know, training.text)
+    with told_out_of_memory(no_memory):
+        head = plain_head(reader.width, train, validation, training)
+        features, held_features = reader.read(states(shown)), reader.read(states(held))
+        if not all(bool(torch.isfinite(values).all()) for values in (features, held_features)):
+            raise BackboneError(
+                "The model gives hidden states that are not finite; check its weights, or use 'default'."
+            )
+        head.scale_to(features)
+        head.plain.requires_grad_(False)
+        learn, know = Lessons.of(shown), Lessons.of(held)
+        losses = fit(head, (features, learn.facts), learn, (held_features, know.facts), know, training.text)
     noted = {
         **(about or {}),
         **noted_base(backbone),

@@ -10,6 +10,8 @@ reads those again in fp32. ``python -m benchmarks.latency`` measures both on thi
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llm.default_model import BackboneError
@@ -31,7 +33,18 @@ def has_bf16_units() -> bool:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory is out: of the CPU, torch raises a plain RuntimeError then."""
-    return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or "out of memory" in str(error) or "allocate memory" in str(error)
+
+
+@contextmanager
+def told_out_of_memory(sentence: Exception) -> Iterator[None]:
+    """Raise ``sentence`` in place of any error within that says that the memory is out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise sentence from error
 
 
 def resolve(precision: str, device: str) -> str:
@@ -55,17 +68,14 @@ def lowered(model: Any) -> Any:
     """
     import torch
 
-    try:
+    no_memory = BackboneError(
+        "The memory does not hold the model's second copy in bf16; give precision=fp32, or fewer layers."
+    )
+    with told_out_of_memory(no_memory):
         copied = copy.deepcopy(model)
         for part in _multiplying(copied):
             part.to(torch.bfloat16)
             part.register_forward_pre_hook(lambda _, args, kwargs: (_bf16(args), _bf16(kwargs)), with_kwargs=True)
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        raise BackboneError(
-            "The memory does not hold the model's second copy in bf16; give precision=fp32, or fewer layers."
-        ) from error
     return copied
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -303,15 +304,38 @@ def test_records_of_another_prompt(llama: Path, records: Path, tmp_path: Path) -
         finetune.train(tiny(llama), [old], tmp_path / "out", quiet=True)
 
 
-def test_out_of_memory_is_one_sentence(
-    llama: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: Any, **__: Any) -> Any:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+STEPS = ("evaluate", "train", "evaluate")  # of the Trainer, in this order
+FULL = (
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    MemoryError(),
+)
 
-    monkeypatch.setattr(finetune.PhaseTrainer, "train", broken)
-    with pytest.raises(TrainingError, match="smaller batch than 16"):
-        finetune.train(tiny(llama, train_limit=32), [records], tmp_path, quiet=True)
+
+@pytest.mark.parametrize("broken", range(len(STEPS)))
+@pytest.mark.parametrize("error", [*FULL, RuntimeError("shapes do not fit")], ids=lambda error: type(error).__name__)
+def test_out_of_memory_is_one_sentence(
+    error: Exception, broken: int, llama: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it happens; any other error stays what it is."""
+    done: list[str] = []
+
+    def step(name: str) -> Callable[..., dict[str, float]]:
+        def call(*_: Any, **__: Any) -> dict[str, float]:
+            done.append(name)
+            if len(done) == broken + 1:
+                raise error
+            return {}
+
+        return call
+
+    for name in set(STEPS):
+        monkeypatch.setattr(finetune.PhaseTrainer, name, step(name))
+    expected = TrainingError if error in FULL else RuntimeError
+    with pytest.raises(expected, match="smaller batch than 16" if error in FULL else "shapes do not fit") as told:
+        finetune.train(tiny(llama, train_limit=32, teacher="shipped"), [records], tmp_path, quiet=True)
+    assert done == list(STEPS[: broken + 1])
+    assert type(told.value) is expected
 
 
 @pytest.mark.slow

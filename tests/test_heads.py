@@ -287,6 +287,22 @@ def test_states_that_are_not_finite(backbone: Backbone, tmp_path: Path, monkeypa
         train_forecast(backbone, TRAIN, VALIDATION, tmp_path, QUICK)
 
 
+@pytest.mark.parametrize("place", ["llm.forecast_training.Reader.hidden", "llm.forecast_training.fit"])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), MemoryError()]
+)
+def test_out_of_memory_is_one_sentence(
+    error: Exception, place: str, backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(place, broken)
+    with pytest.raises(BackboneError, match=r"ran out of memory; read fewer prompts .* another device\.$"):
+        train_forecast(backbone, TRAIN, VALIDATION, tmp_path, QUICK)
+    assert not list(tmp_path.iterdir())
+
+
 def _fields(records: list[ForecastRecord]) -> np.ndarray:
     return np.concatenate([record.state.fields for record in records])
 

@@ -220,7 +220,7 @@ def _trainer(
     shown = PhaseDataset(train, backbone.tokenizer, training, reorder=True, teacher=teacher)
     some = _thinned(validation, training.eval_limit)
     measured = PhaseDataset(some, backbone.tokenizer, training, reorder=False, teacher=teacher)
-    callbacks: list[Any] = [EpochCallback(shown), EarlyStoppingCallback(training.patience)]
+    callbacks: list[Any] = [EpochCallback(shown), EarlyStoppingCallback(training.patience), *_reporters(out)]
     return PhaseTrainer(
         model=model,
         args=_arguments(training, steps_per_epoch, out, backbone.device, quiet),
@@ -255,7 +255,7 @@ def _arguments(training: Training, steps_per_epoch: int, out: Path, device: str,
         metric_for_best_model="loss",  # regret on a few hundred records jumps by a tenth between two steps
         greater_is_better=False,
         remove_unused_columns=False,
-        report_to=_reporters(),
+        report_to="none",  # but for what _reporters adds
         use_cpu=device == "cpu",
         bf16=resolve(training.precision, device) == BF16,
         dataloader_pin_memory=False,
@@ -264,10 +264,18 @@ def _arguments(training: Training, steps_per_epoch: int, out: Path, device: str,
     )
 
 
-def _reporters() -> list[str]:
+def _reporters(out: Path) -> list[Any]:
+    """A callback that writes the curves for TensorBoard, too, where it is installed."""
     from importlib.util import find_spec
 
-    return ["tensorboard"] if find_spec("tensorboard") else []
+    if not find_spec("tensorboard"):
+        return []
+    from transformers.integrations import TensorBoardCallback
+
+    callback = TensorBoardCallback()
+    # The measurement before the first step would go into the working folder: transformers names one only with training.
+    callback.logging_dir = callback.logging_dir or str(out / "tensorboard")
+    return [callback]
 
 
 def _adapted(training: Training, backbone: Backbone, steps: int) -> Any:

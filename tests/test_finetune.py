@@ -15,13 +15,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
 from helpers import crossing, make_observation
 from llm_tiny import write_adapter, write_model
+from matplotlib import pyplot
+from matplotlib.figure import Figure
 from records import make_record
 
+from benchmarks import learning_curve
 from controllers.base import ControllerError
 from controllers.language_model import LanguageModel
 from controllers.phase_net import PhaseNetController
@@ -336,6 +340,66 @@ def test_out_of_memory_is_one_sentence(
         finetune.train(tiny(llama, train_limit=32, teacher="shipped"), [records], tmp_path, quiet=True)
     assert done == list(STEPS[: broken + 1])
     assert type(told.value) is expected
+
+
+def test_the_learning_curve_shows_what_was_measured(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *rest, **more: (figures.append(self), save(self, *rest, **more))
+    )
+    monkeypatch.setitem(mpl.rcParams, "svg.fonttype", "none")  # words stay words
+    metrics, file = trained[1], tmp_path / "curve.svg"
+    learning_curve.draw(metrics, file)
+    left, right = ({line.get_label(): line.get_xydata() for line in part.lines} for part in figures[0].axes)
+
+    def measured(key: str) -> list[list[float]]:
+        return [[row["epoch"], row[key]] for row in metrics["history"] if key in row]
+
+    assert len(measured("loss")) > len(measured("eval_loss")) > 6  # an epoch has several
+    np.testing.assert_allclose(left["training, with the answers on the way"], measured("loss"))
+    np.testing.assert_allclose(left["validation"], measured("eval_loss"))
+    np.testing.assert_allclose(right.pop("language model"), measured("eval_regret_veh_s"))
+    rivals = {name: value for name, value in metrics["rivals_regret_veh_s"].items() if name != "random"}
+    assert {name: set(line[:, 1]) for name, line in right.items()} == {name: {rivals[name]} for name in rivals}
+    drawn = file.read_text()
+    for said in ("Validation regret", "regret (veh-s)", "Loss", "epoch", "language model", *rivals):
+        assert f">{said}<" in drawn
+    assert not pyplot.fignum_exists(figures[0].number)  # closed
+
+
+def test_curves_go_to_tensorboard_where_it_is_installed(
+    llama: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # as if it were not
+    assert finetune._reporters(tmp_path) == []
+    monkeypatch.delitem(sys.modules, "tensorboard")
+    (tmp_path / "packages/tensorboard").mkdir(parents=True)
+    (tmp_path / "packages/tensorboard/__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    seen: dict[str, list[int]] = {}
+    folders: list[str | None] = []
+
+    class Writer:
+        """What the Trainer asks of tensorboard's."""
+
+        def __init__(self, log_dir: str | None) -> None:
+            folders.append(log_dir)
+
+        def add_scalar(self, name: str, _: float, step: int) -> None:
+            seen.setdefault(name, []).append(step)
+
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *_, **__: None
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    finetune.train(tiny(llama, train_limit=64, teacher="shipped"), [records], tmp_path / "out", quiet=True)
+    assert set(folders) == {str(tmp_path / "out/tensorboard")}
+    assert seen["train/loss"] == [1, 2, 3, 4]
+    assert seen["eval/loss"] == seen["eval/regret_veh_s"] == [0, 2, 4, 4]  # the last: of the kept step
 
 
 @pytest.mark.slow

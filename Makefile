@@ -30,13 +30,14 @@ bench: $(VENV)/.ready
 latency: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.latency --out results/latency.json
 
-## adapter: the shipped adapter and plain network again from nothing, in runs/adapter; stop it and start it as you like
+## adapter: an adapter and plain network like the shipped ones from nothing, in runs/adapter; stop and start it as you like
 ## (make adapter PERCENT=1 ADAPTER=runs/try takes every step with a hundredth of the runs, in minutes)
 ADAPTER := runs/adapter
 PERCENT := 100
 RUNS = $$((($(1) * $(PERCENT) + 99) / 100))
 COLLECT := $(BIN)/greenloop collect --per-episode 60
-TRAIN := $(BIN)/greenloop train --layers 6 --distil 0.9
+THREADS := 2
+TRAIN := $(BIN)/greenloop train --threads $(THREADS) --layers 6 --distil 0.9
 FORECASTS := $(BIN)/greenloop collect-forecasts --out $(ADAPTER)/forecasts
 NET := phase_net:folder=$(ADAPTER)/first/phase_net
 MORE := $(COLLECT) --draw-seed 1 --drive $(NET) --drive $(NET) --drive holding --then $(NET) --out $(ADAPTER)/more
@@ -55,8 +56,8 @@ adapter: $(VENV)/.ready
 	  --start $(ADAPTER)/second/adapter --epochs 2 --learning-rate 1.5e-3 --out $(ADAPTER)/third
 	$(FORECASTS) --split validation --runs $(call RUNS,12)
 	$(FORECASTS) --split train --runs $(call RUNS,84)
-	$(BIN)/greenloop train-forecast --records $(ADAPTER)/forecasts --adapter $(ADAPTER)/third/adapter --train-limit 1500 \
-	  --validation-limit 500
+	$(BIN)/greenloop train-forecast --threads $(THREADS) --records $(ADAPTER)/forecasts \
+	  --adapter $(ADAPTER)/third/adapter --train-limit 1500 --validation-limit 500
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'greenloop needs Python 3.11 or newer; try make PYTHON=python3.12')"

@@ -16,7 +16,7 @@ from llm.forecast_data import HELD_OUT, SPLITS
 from llm.shards import RecordError
 from scenarios import registry
 from scenarios.city import SPLITS as CITY_SEEDS
-from scenarios.spec import IncidentRates, Scenario
+from scenarios.spec import Demand, IncidentRates, Scenario
 
 #: Every fifth training run is of this real network.
 REAL_TRAINING, REAL_EVERY = "cologne1", 5
@@ -41,11 +41,20 @@ SCORED = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What the records of a folder have in common; other settings need another folder."""
+    """What the records of a folder have in common; other settings need another folder.
+
+    Attributes:
+        minutes: simulated minutes of a run.
+        jitter_s: by which each departure moves at most, s.
+        draw_seed: draws other runs.
+        waves: the strongest waves of departures (``Demand.waves``) in what is learnt from. Half of the runs have some,
+            as a real hour does; a generated city's own is steady.
+    """
 
     minutes: float = 60.0
     jitter_s: float = 60.0
     draw_seed: int = 0
+    waves: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class ForecastRun:
     demand_scale: float
     incidents: bool
     settings: Settings
+    waves: float = 0.0
 
     @property
     def file_name(self) -> str:
@@ -98,6 +108,7 @@ def _drawn(split: str, number: int, settings: Settings, names: tuple[str, ...]) 
         demand_scale=round(float(rng.uniform(0.6, 1.4)), 2),
         incidents=bool(rng.random() < INCIDENT_SHARE),
         settings=settings,
+        waves=round(max(0.0, float(rng.uniform(-1, 1))) * settings.waves, 2),
     )
 
 
@@ -139,4 +150,5 @@ def scenario_of(run: ForecastRun) -> Scenario:
     forecast_data.check(scenario, run.split, run.seed)
     rates = DEFAULT_RATES if run.split == HELD_OUT else RATES
     settings, drawn = run.settings, rates if run.incidents else None
-    return planned_scenario(scenario, run.seed, settings.minutes, run.demand_scale, settings.jitter_s, drawn)
+    demand = Demand(scale=run.demand_scale, departure_jitter_s=settings.jitter_s, waves=run.waves)
+    return planned_scenario(scenario, run.seed, settings.minutes, demand, drawn)

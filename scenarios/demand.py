@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scenarios.drivers import ATTRIBUTES, replace_drivers
 from scenarios.spec import Scenario, ScenarioError
 from scenarios.tools import cache_root, cached, run_tool, strip_comments, sumo_version
+from scenarios.waves import Waves
 
 VERSION = 1  # of what is cached: raise it whenever the same input gives another result
 #: A duplicate departs up to this far from its original even without jitter, or scaled traffic would come in pairs.
@@ -126,7 +127,8 @@ def _key(scenario: Scenario, seed: int) -> str:
 
 
 def _is_redrawn(scenario: Scenario) -> bool:
-    return scenario.demand.scale != 1 or scenario.demand.departure_jitter_s > 0
+    demand = scenario.demand
+    return demand.scale != 1 or demand.departure_jitter_s > 0 or demand.waves > 0
 
 
 def _build(scenario: Scenario, seed: int, draft: Path) -> None:
@@ -163,10 +165,11 @@ def _build(scenario: Scenario, seed: int, draft: Path) -> None:
 
 
 def _redraw(elements: list[ElementTree.Element], scenario: Scenario, seed: int) -> list[ElementTree.Element]:
-    """Keep, duplicate and move vehicles: on average ``scale`` times as many, each departure jittered."""
+    """Keep, duplicate and move vehicles: on average ``scale`` times as many, in waves, each departure jittered."""
     rng = np.random.default_rng([seed, 1])
     scale, jitter_s = scenario.demand.scale, scenario.demand.departure_jitter_s
     begin_s, last_s = scenario.begin_s, math.ceil(scenario.end_s) - 1.0
+    waves = Waves(scenario.demand.waves, begin_s, scenario.end_s, seed) if scenario.demand.waves else None
     result = []
     for element in elements:
         if element.tag not in ("vehicle", "trip"):
@@ -176,15 +179,23 @@ def _redraw(elements: list[ElementTree.Element], scenario: Scenario, seed: int) 
         draws = rng.random(2 + math.ceil(scale))  # always drawn, so that vehicles outside the horizon change nothing
         if not begin_s <= depart_s < scenario.end_s:
             continue
+        if waves:
+            depart_s = waves.moved_s(depart_s, _origin(element))
         for copy in range(math.floor(scale + draws[0])):
             spread_s = max(jitter_s, DUPLICATE_JITTER_S) if copy else jitter_s
             moved_s = depart_s + spread_s * (2 * draws[1 + copy] - 1)
             moved_s = max(moved_s, 2 * begin_s - moved_s)  # folded back into the horizon: clamping would make a platoon
             # whole seconds: SUMO inserts at its steps, and a fraction would count as delay
-            time_s = max(round(min(moved_s, 2 * last_s - moved_s)), begin_s) if spread_s else depart_s
+            time_s = max(round(min(moved_s, 2 * last_s - moved_s)), begin_s) if spread_s or waves else depart_s
             suffix = f"#{copy + 1}" if copy else ""
             result.append(_copy(element, {"id": element.get("id", "") + suffix, "depart": f"{time_s:.2f}"}))
     return result
+
+
+def _origin(element: ElementTree.Element) -> str:
+    """The road that a vehicle or trip starts from, or the name of its route."""
+    routes = [child.get("edges", "") for child in element if child.tag == "route"]
+    return element.get("from") or "".join(routes[0].split()[:1] if routes else element.get("route", ""))
 
 
 def _copy(element: ElementTree.Element, changes: dict[str, str]) -> ElementTree.Element:

@@ -41,6 +41,13 @@ class Demand(_Strict):
     departure_jitter_s: float = Field(
         default=0.0, ge=0, description="each departure moves by up to this, drawn from the seed"
     )
+    waves: float = Field(
+        default=0.0,
+        ge=0,
+        le=3,
+        description="how strongly traffic swells and ebbs: standard deviation of the logarithm of each road's "
+        "departure rate, drawn from the seed",
+    )
 
 
 class DetectorErrors(_Strict):
@@ -207,9 +214,11 @@ class Scenario(_Strict):
             ScenarioError: a file cannot be read.
         """
         digest = hashlib.sha256()
-        left_out = {"net_file", "route_files", "additional_files"}
+        left_out: dict[str, Any] = dict.fromkeys(("net_file", "route_files", "additional_files"), True)
         # Fields that came later count only where they say something, so that older hashes stay true.
-        left_out |= {key for key in ("drivers", "detectors") if getattr(self, key) == _default(key)}
+        left_out |= {key: True for key in ("drivers", "detectors") if getattr(self, key) == _default(key)}
+        if not self.demand.waves:
+            left_out["demand"] = {"waves"}
         digest.update(self.model_dump_json(exclude=left_out).encode())
         for file in self.files:
             digest.update(_read(file, self.name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +18,7 @@ from scenarios import demand, resco, tools
 from scenarios.demand import Schedule, schedule
 from scenarios.spec import Scenario, ScenarioError
 from scenarios.tools import cached, sumo_home
+from scenarios.waves import Waves
 
 NODES = '<nodes><node id="a" x="0" y="0"/><node id="b" x="200" y="0"/><node id="c" x="500" y="0"/></nodes>'
 EDGES = (
@@ -162,6 +165,50 @@ def test_more_traffic_keeps_the_vehicles_of_less(tmp_path: Path) -> None:
     less, more = (set(schedule(changed(scale), 3, tmp_path).ids.tolist()) for scale in (0.6, 1.4))
     assert less < more
     assert {vehicle for vehicle in more if "#" not in vehicle} == set(schedule(changed(), 3, tmp_path).ids.tolist())
+
+
+@given(strength=st.floats(0, 3), seed=st.integers(0, 2**40), road=st.text(max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_waves_keep_the_order_and_the_horizon(strength: float, seed: int, road: str) -> None:
+    waves, before_s = Waves(strength, 100.0, 3700.0, seed), np.linspace(100.0, 3699.0, 400)
+    after_s = [waves.moved_s(time_s, road) for time_s in before_s]
+    assert sorted(after_s) == after_s
+    assert after_s[0] >= 100.0
+    assert after_s[-1] < 3700.0
+    if strength == 0:
+        assert after_s == pytest.approx(before_s.tolist())
+
+
+def test_traffic_in_waves_is_as_much_and_less_even(tmp_path: Path) -> None:
+    scenario = changed()
+    waved = scenario.with_(demand={"waves": 1.0})
+    even, uneven, again = (
+        schedule(s, 3, tmp_path / folder) for s, folder in ((scenario, "a"), (waved, "a"), (waved, "b"))
+    )
+    assert set(uneven.ids.tolist()) == set(even.ids.tolist())
+    assert uneven.depart_s.tolist() == again.depart_s.tolist()
+    minutes = np.arange(scenario.begin_s, scenario.end_s + 1, 300.0)
+    counts = [np.histogram(found.depart_s, minutes)[0] for found in (even, uneven)]
+    assert counts[1].std() > 1.5 * counts[0].std()
+
+
+def test_waves_are_of_each_road() -> None:
+    waves, times_s = Waves(1.0, 0.0, 3600.0, 1), np.linspace(0, 3599, 50)
+    moved = [[waves.moved_s(time_s, road) for time_s in times_s] for road in ("a", "b")]
+    assert np.abs(np.subtract(*moved)).max() > 60
+
+
+def test_without_waves_a_scenario_hashes_as_before_there_were_any() -> None:
+    scenario = changed(1.2, 30)
+    body = scenario.model_dump(
+        mode="json", exclude={"net_file", "route_files", "additional_files", "drivers", "detectors"}
+    )
+    del body["demand"]["waves"]
+    digest = hashlib.sha256(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
+    for file in scenario.files:
+        digest.update(file.read_bytes())
+    assert scenario.sha256() == digest.hexdigest()
+    assert scenario.with_(demand={"waves": 0.5}).sha256() != changed().sha256()
 
 
 def test_sumo_drives_what_was_prepared(tmp_path: Path) -> None:

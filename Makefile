@@ -35,14 +35,19 @@ latency: $(VENV)/.ready
 ADAPTER := runs/adapter
 PERCENT := 100
 RUNS = $$((($(1) * $(PERCENT) + 99) / 100))
-COLLECT := $(BIN)/greenloop collect --per-episode 60
 THREADS := 2
-TRAIN := $(BIN)/greenloop train --threads $(THREADS) --layers 6 --distil 0.9
 FORECASTS := $(BIN)/greenloop collect-forecasts --out $(ADAPTER)/forecasts
+HEAD := $(BIN)/greenloop train-forecast --threads $(THREADS) --records $(ADAPTER)/forecasts --train-limit 1500 \
+  --validation-limit 500
+COLLECT := $(BIN)/greenloop collect --per-episode 60 --forecast-head $(ADAPTER)/head
+TRAIN := $(BIN)/greenloop train --threads $(THREADS) --layers 6 --distil 0.9
 NET := phase_net:folder=$(ADAPTER)/first/phase_net
 MORE := $(COLLECT) --draw-seed 1 --drive $(NET) --drive $(NET) --drive holding --then $(NET) --out $(ADAPTER)/more
 SECOND := language_model:adapter=$(ADAPTER)/second/adapter
 adapter: $(VENV)/.ready
+	$(FORECASTS) --split validation --runs $(call RUNS,12)
+	$(FORECASTS) --split train --runs $(call RUNS,84)
+	test -e $(ADAPTER)/head/forecast_head.json || $(HEAD) --out $(ADAPTER)/head
 	$(COLLECT) --scenarios validation --episodes $(call RUNS,30) --out $(ADAPTER)/records
 	$(COLLECT) --scenarios train --episodes $(call RUNS,300) --out $(ADAPTER)/records
 	$(TRAIN) --records $(ADAPTER)/records --epochs 2 --learning-rate 2e-3 --out $(ADAPTER)/first
@@ -54,10 +59,7 @@ adapter: $(VENV)/.ready
 	  --out $(ADAPTER)/own
 	$(TRAIN) --records $(ADAPTER)/records --records $(ADAPTER)/more --records $(ADAPTER)/own \
 	  --start $(ADAPTER)/second/adapter --epochs 2 --learning-rate 1.5e-3 --out $(ADAPTER)/third
-	$(FORECASTS) --split validation --runs $(call RUNS,12)
-	$(FORECASTS) --split train --runs $(call RUNS,84)
-	$(BIN)/greenloop train-forecast --threads $(THREADS) --records $(ADAPTER)/forecasts \
-	  --adapter $(ADAPTER)/third/adapter --train-limit 1500 --validation-limit 500
+	$(HEAD) --adapter $(ADAPTER)/third/adapter
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'greenloop needs Python 3.11 or newer; try make PYTHON=python3.12')"

@@ -30,7 +30,7 @@ bench: $(VENV)/.ready
 latency: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.latency --out results/latency.json
 
-## adapter: an adapter and plain network like the shipped ones from nothing, in runs/adapter; stop and start it as you like
+## adapter: an adapter and plain network like the shipped ones, in runs/adapter; stop and start it as you like
 ## (make adapter PERCENT=1 ADAPTER=runs/try takes every step with a hundredth of the runs, in minutes)
 ADAPTER := runs/adapter
 PERCENT := 100

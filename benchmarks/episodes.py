@@ -155,5 +155,5 @@ def scenario_of(episode: Episode) -> Scenario:
     scenario = registry.load(episode.scenario)
     dataset.check_split(scenario, episode.split, episode.seed)
     settings, rates = episode.settings, RATES if episode.incidents else None
-    demand = Demand(scale=episode.demand_scale, departure_jitter_s=settings.jitter_s)
+    demand = Demand(scale=episode.demand_scale, departure_jitter_s=settings.jitter_s, waves=scenario.demand.waves)
     return planned_scenario(scenario, episode.seed, settings.minutes, demand, rates)

@@ -47,8 +47,8 @@ class Settings:
         minutes: simulated minutes of a run.
         jitter_s: by which each departure moves at most, s.
         draw_seed: draws other runs.
-        waves: the strongest waves of departures (``Demand.waves``) in what is learnt from. Half of the runs have some,
-            as a real hour does; a generated city's own is steady.
+        waves: the strongest waves of departures (``Demand.waves``) in what is learnt from. About half of the runs
+            have some, as a real hour does; a generated city's own is steady.
     """
 
     minutes: float = 60.0
@@ -150,5 +150,7 @@ def scenario_of(run: ForecastRun) -> Scenario:
     forecast_data.check(scenario, run.split, run.seed)
     rates = DEFAULT_RATES if run.split == HELD_OUT else RATES
     settings, drawn = run.settings, rates if run.incidents else None
-    demand = Demand(scale=run.demand_scale, departure_jitter_s=settings.jitter_s, waves=run.waves)
+    demand = Demand(
+        scale=run.demand_scale, departure_jitter_s=settings.jitter_s, waves=max(run.waves, scenario.demand.waves)
+    )
     return planned_scenario(scenario, run.seed, settings.minutes, demand, drawn)

@@ -12,7 +12,7 @@ from llm import dataset
 from llm.dataset import FIRST_SEED
 from llm.shards import RecordError
 from scenarios import registry
-from scenarios.spec import Demand, IncidentRates, Scenario
+from scenarios.spec import IncidentRates, Scenario
 
 #: Sizes of generated cities, signals; small ones are cheap to branch and as varied in their junctions.
 SIZES = (1, 2, 3, 1, 4, 2, 5, 3, 4, 6)
@@ -155,5 +155,4 @@ def scenario_of(episode: Episode) -> Scenario:
     scenario = registry.load(episode.scenario)
     dataset.check_split(scenario, episode.split, episode.seed)
     settings, rates = episode.settings, RATES if episode.incidents else None
-    demand = Demand(scale=episode.demand_scale, departure_jitter_s=settings.jitter_s, waves=scenario.demand.waves)
-    return planned_scenario(scenario, episode.seed, settings.minutes, demand, rates)
+    return planned_scenario(scenario, episode.seed, settings.minutes, episode.demand_scale, settings.jitter_s, rates)

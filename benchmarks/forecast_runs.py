@@ -16,7 +16,7 @@ from llm.forecast_data import HELD_OUT, SPLITS
 from llm.shards import RecordError
 from scenarios import registry
 from scenarios.city import SPLITS as CITY_SEEDS
-from scenarios.spec import Demand, IncidentRates, Scenario
+from scenarios.spec import IncidentRates, Scenario
 
 #: Every fifth training run is of this real network.
 REAL_TRAINING, REAL_EVERY = "cologne1", 5
@@ -150,7 +150,5 @@ def scenario_of(run: ForecastRun) -> Scenario:
     forecast_data.check(scenario, run.split, run.seed)
     rates = DEFAULT_RATES if run.split == HELD_OUT else RATES
     settings, drawn = run.settings, rates if run.incidents else None
-    demand = Demand(
-        scale=run.demand_scale, departure_jitter_s=settings.jitter_s, waves=max(run.waves, scenario.demand.waves)
-    )
-    return planned_scenario(scenario, run.seed, settings.minutes, demand, drawn)
+    asked = (settings.minutes, run.demand_scale, settings.jitter_s)
+    return planned_scenario(scenario, run.seed, *asked, drawn, run.waves)

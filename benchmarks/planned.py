@@ -11,7 +11,13 @@ from sim.network import Network
 
 
 def planned_scenario(
-    scenario: Scenario, seed: int, minutes: float, demand: Demand, rates: IncidentRates | None
+    scenario: Scenario,
+    seed: int,
+    minutes: float,
+    demand_scale: float,
+    jitter_s: float,
+    rates: IncidentRates | None,
+    waves: float = 0.0,
 ) -> Scenario:
     """A scenario as a run for records has it.
 
@@ -19,12 +25,14 @@ def planned_scenario(
         scenario: as it is.
         seed: of the run.
         minutes: measured, at most.
-        demand: how its traffic is redrawn.
+        demand_scale: factor on the number of vehicles.
+        jitter_s: by which each departure moves at most.
         rates: of incidents; types that the network has no place for are left out. None for no incidents.
+        waves: of its traffic (``Demand.waves``), where its own are not stronger.
     """
     changed = scenario.with_(
         end_s=min(scenario.end_s, scenario.begin_s + scenario.warmup_s + 60 * minutes),
-        demand=demand,
+        demand=Demand(scale=demand_scale, departure_jitter_s=jitter_s, waves=max(waves, scenario.demand.waves)),
     )
     if rates is None:
         return changed

@@ -40,6 +40,15 @@ def test_plans_grow_without_changing() -> None:
     assert sum(run.scenario == "cologne1" for run in many) == 40
 
 
+def test_half_of_what_is_learnt_from_has_waves() -> None:
+    runs = plan("train", 200, Settings())
+    assert 80 < sum(run.waves > 0 for run in runs) < 120
+    assert max(run.waves for run in runs) <= 1.0
+    waved = next(run for run in runs if run.waves > 0)
+    assert scenario_of(waved).demand.waves == waved.waves
+    assert not any(run.waves for run in plan("train", 20, Settings(waves=0.0)))
+
+
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_plans_stay_in_their_split(split: str) -> None:
     runs = plan(split, 120, Settings())
@@ -47,7 +56,7 @@ def test_plans_stay_in_their_split(split: str) -> None:
     assert seeds <= set(CITY_SEEDS[split])
     assert min(run.seed for run in runs) >= 1000
     for run in plan("held_out", 2 * len(SCORED) + 1, Settings()):
-        assert run.demand_scale == 1.0
+        assert (run.demand_scale, run.waves) == (1.0, 0.0)
     assert {"cologne3", "cologne8", "ingolstadt21", "grid4x4"} <= set(SCORED)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import episodes
-from benchmarks.planned import planned_incidents, possible_rates
+from benchmarks.planned import planned_incidents, planned_scenario, possible_rates
 from benchmarks.suite import DEFAULT_RATES
 from scenarios import registry
 from scenarios.spec import ScenarioError
@@ -48,3 +48,10 @@ def test_episodes_on_small_cities_begin(name: str) -> None:
     with Session(scenario, episode.seed) as session:
         session.start()
         assert session.network.controllable
+
+
+def test_a_run_for_records_keeps_the_stronger_waves() -> None:
+    wavy = registry.load("cologne1").with_(demand={"waves": 0.5})
+    for asked, found in ((0.0, 0.5), (0.2, 0.5), (0.9, 0.9)):
+        demand = planned_scenario(wavy, 1001, 20, 1.2, 60, None, asked).demand
+        assert (demand.scale, demand.departure_jitter_s, demand.waves) == (1.2, 60, found)

@@ -27,9 +27,9 @@ from scenarios import registry
 from sim.timings import NATIVE
 
 PROMPT = """change5
+Report before A: 07:12 crash on queue9 Strasse, one of two lanes blocked
 green12 go2 give1 queue3 wait35 near5 mid3 far4 room9 next7 A
 red go1 queue12 wait0 near1 mid0 far2 room0 next? B
-Report before A: 07:12 crash on queue9 Strasse, one of two lanes blocked
 Best phase:"""
 
 

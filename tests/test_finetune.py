@@ -281,7 +281,9 @@ def test_bf16_reaches_the_layers(llama: Path, records: Path, tmp_path: Path, mon
 
 def test_other_settings_in_the_same_folder(trained: tuple[Path, dict[str, Any]], llama: Path, records: Path) -> None:
     with pytest.raises(TrainingError, match="a training with other epochs, seed; choose another folder"):
-        finetune.train(tiny(llama, seed=5, epochs=2.0, learning_rate=3e-2, patience=24), [records], trained[0], quiet=True)
+        finetune.train(
+            tiny(llama, seed=5, epochs=2.0, learning_rate=3e-2, patience=24), [records], trained[0], quiet=True
+        )
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -73,33 +74,47 @@ def train_forecast(
     train_limit: Annotated[int, typer.Option(min=0, help="Read only so many training prompts; 0 for all.")] = 4000,
     validation_limit: Annotated[int, typer.Option(min=0, help="The same of validation; 0 for all.")] = 1500,
     no_facts: Annotated[bool, typer.Option("--no-facts", help="The head sees no numbers beside the text.")] = False,
-    epochs: Annotated[int, typer.Option(min=1, help="At most; the best on validation is kept.")] = 30,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Train an adapter with the head, for the forecast alone; cannot be resumed.")
+    ] = False,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="At most; the best on validation is kept.  [default: 30, with --tune 1]"),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Torch threads.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Train the language model's forecast head on its hidden states; the model itself stays as it is.
+    """Train the language model's forecast head on its hidden states; but for --tune the model stays as it is.
 
     \b
     Examples:
       greenloop train-forecast --records forecasts --out runs/forecast --threads 2
       greenloop train-forecast --records forecasts --adapter runs/first/adapter
+      greenloop train-forecast --records forecasts --tune --layers 8 --out runs/tuned
       greenloop forecast --records forecasts --head runs/forecast
     """
     from llm import cards, forecast_data
     from llm.backbone import load
     from llm.forecast_training import ForecastTraining
     from llm.forecast_training import train_forecast as train
+    from llm.forecast_tuning import Tuning, tune_forecast
     from llm.forecasters import ForecastError
 
     if adapter is not None and out not in (None, adapter):
         raise ForecastError("A head that reads through an adapter lies beside it: leave --out or --adapter out.")
+    if tune and adapter is not None:
+        raise ForecastError("With --tune the head gets an adapter of its own: leave --adapter or --tune out.")
     learn, held = (forecast_data.FILES.read_split(records, split) for split in ("train", "validation"))
     backbone = load(model, adapter, layers or (None if adapter else 6), threads, device)
-    training = ForecastTraining(facts=not no_facts, text=replace(ForecastTraining().text, epochs=epochs))
+    training = ForecastTraining(facts=not no_facts, text=replace(ForecastTraining().text, epochs=epochs or 30))
     about = {"records_sha256": forecast_data.learnt_sha256(records)}
-    folder = adapter or out or Path("runs/forecast")
-    noted = train(backbone, learn, held, folder, training, (train_limit, validation_limit), about)
+    folder, limits = adapter or out or Path("runs/forecast"), (train_limit, validation_limit)
+    if tune:
+        tuning = Tuning(epochs=epochs or 1, head=training)
+        noted = tune_forecast(backbone, learn, held, folder, tuning, limits, about, partial(typer.echo, err=True))
+    else:
+        noted = train(backbone, learn, held, folder, training, limits, about)
     if card := cards.read_card(folder):
         cards.write_card(folder, card)  # which now tells of the head
     if as_json:

@@ -14,7 +14,7 @@ def draw(metrics: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    for key, label in (("loss", "training, with the answers on the way"), ("eval_loss", "validation")):
+    for key, label in (("loss", "training"), ("eval_loss", "validation")):
         left.plot(*_curve(metrics["history"], key), marker="o", markersize=3, label=label)
     left.set(xlabel="epoch", ylabel="cross-entropy", title="Loss")
     left.legend(frameon=False)

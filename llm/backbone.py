@@ -47,6 +47,7 @@ class Backbone:
         model: the causal model (transformers, or PEFT's wrapper where an adapter cannot be merged), in eval mode.
         layers: decoder layers in use.
         device: torch device name.
+        by_line: whether it was trained here, and so scores each phase at the end of its line (``llm.scorer``).
     """
 
     name: str
@@ -56,6 +57,7 @@ class Backbone:
     model: Any
     layers: int
     device: str
+    by_line: bool = False
 
     @cached_property
     def model_sha256(self) -> str:
@@ -94,8 +96,12 @@ def load(
         raise BackboneError(f"The language model's threads must be a whole number from 1, not {threads!r}.")
     torch.set_num_threads(threads)
     folder = _folder_of(model)
-    if adapter is not None:
-        layers = _fitting_layers(Path(adapter), model, folder, layers)
+    trained = folder if adapter is None else Path(adapter)  # a full training makes a model folder with a card
+    card = cards.read_card(trained)
+    if card is not None:
+        cards.check_prompts(trained, card)
+    if card is not None and adapter is not None:
+        layers = _fitting_layers(trained, card, model, folder, layers)
     with quiet_transformers():
         tokenizer, network = _read(folder, _advice(model, folder))
         if layers is not None:
@@ -107,14 +113,11 @@ def load(
         network = network.to(device).eval()
     except (RuntimeError, AssertionError) as error:
         raise BackboneError(f"The model cannot be put on device '{device}' ({_line(error)}); use 'cpu'.") from error
-    return Backbone(model, folder, adapter, tokenizer, network, kept, device)
+    return Backbone(model, folder, adapter, tokenizer, network, kept, device, by_line=card is not None)
 
 
-def _fitting_layers(adapter: Path, model: str, folder: Path, layers: int | None) -> int | None:
+def _fitting_layers(adapter: Path, card: cards.Card, model: str, folder: Path, layers: int | None) -> int:
     """The layers that an adapter's card names, once model and prompts are sure to be those that it was made for."""
-    card = cards.read_card(adapter)
-    if card is None:
-        return layers
     cards.check_card(adapter, card, model, model_sha256(model, folder))
     if layers is not None and layers != card.layers:
         raise BackboneError(

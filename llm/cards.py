@@ -103,15 +103,24 @@ def check_card(folder: Path, card: Card, model: str, model_sha256: str) -> None:
     Raises:
         BackboneError: it was not.
     """
-    if card.prompt_version != PROMPT_VERSION:
-        raise BackboneError(
-            f"Adapter {folder} was trained on prompts of version {card.prompt_version}, and this greenloop writes "
-            f"version {PROMPT_VERSION}: train it again, or use the greenloop that it came with."
-        )
+    check_prompts(folder, card)
     if card.base_sha256 is not None and card.base_sha256 != model_sha256:
         raise BackboneError(
             f"Adapter {folder} was trained on model '{card.base}' with other weights than those of '{model}': "
             "give the model that it was trained on, or train it again."
+        )
+
+
+def check_prompts(folder: Path, card: Card) -> None:
+    """Make sure that an adapter, or a whole model that was trained, reads the prompts of this version.
+
+    Raises:
+        BackboneError: it does not.
+    """
+    if card.prompt_version != PROMPT_VERSION:
+        raise BackboneError(
+            f"Adapter {folder} was trained on prompts of version {card.prompt_version}, and this greenloop writes "
+            f"version {PROMPT_VERSION}: train it again, or use the greenloop that it came with."
         )
 
 

@@ -212,4 +212,4 @@ def reordered(prompt: str, order: Sequence[int]) -> str:
     assert len(rows) + len(rest) == len(lines)
     moved = [f"{rows[old][1]}{new[rows[old][2]]}" for old in order]
     reports = [f"Report {r[1]} {' '.join(sorted(new[letter] for letter in r[2].split()))}: {r[3]}" for r in rest]
-    return "\n".join([head, *moved, *reports, cue])
+    return "\n".join([head, *reports, *moved, cue])

@@ -1,8 +1,9 @@
 """Fine-tuning: labelled records to an adapter, with the transformers Trainer and PEFT.
 
-The model reads a prompt and only the logits of the phase letters at the last token count. Loss: cross-entropy against
-soft targets that fall with each phase's cost. Every epoch shows each record with its phases in another order. The
-adapter with the least loss on the validation records is kept. A killed run goes on from its last checkpoint.
+The model reads a prompt, and only the logits of the phases' letters at the ends of their lines count. Loss:
+cross-entropy against soft targets that fall with each phase's cost. Every epoch shows each record with its phases in
+another order. The adapter with the least loss on the validation records is kept. A killed run goes on from its last
+checkpoint.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ def train(
     )
     with told_out_of_memory(no_memory):
         trainer = _trainer(training, backbone, teaching, data["validation"], teacher, out, quiet)
+        trainer.by_line = training.start is not None or backbone.by_line
         before = _noted(out) or _note(out, trainer.evaluate())
+        trainer.by_line = True
         trainer.train(resume_from_checkpoint=_checkpoint(out))
         trainer.eval_dataset = PhaseDataset(
             data["validation"], backbone.tokenizer, training, reorder=False, teacher=teacher

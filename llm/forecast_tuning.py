@@ -63,6 +63,7 @@ def tune_forecast(
     out: Path,
     tuning: Tuning | None = None,
     limits: tuple[int, int] = (0, 0),
+    about: dict[str, Any] | None = None,
     tell: Callable[[str], object] = print,
 ) -> dict[str, Any]:
     """Train an adapter with a head on a backbone without one, and write both with a card to ``out``.
@@ -74,10 +75,11 @@ def tune_forecast(
         out: folder of the adapter.
         tuning: how.
         limits: use at most so many training and validation prompts; 0 for all.
+        about: further facts for the file beside the head, such as the records' hash.
         tell: is given a line for each measurement.
 
     Returns:
-        What was noted beside the head, with the validation losses on the way; the first is before any step.
+        What was noted beside the head, with the validation losses: from the numbers alone, the best, and all of them.
     """
     tuning = tuning or Tuning()
     shown, held = thinned(train, limits[0]), thinned(validation, limits[1])
@@ -105,7 +107,9 @@ def tune_forecast(
     with torch.no_grad():
         for parameter, value in zip(learnt, best, strict=True):
             parameter.copy_(value)
-    return _save(reader.backbone, head, out, {"tuning": asdict(tuning), "losses": losses, "train_prompts": len(shown)})
+    said = {"plain": losses[0], "best": min(losses), "on_the_way": losses}
+    noted = {**(about or {}), "tuning": asdict(tuning), "losses": said, "train_prompts": len(shown)}
+    return _save(reader.backbone, head, out, {**noted, "reads_text": head.reads_features})
 
 
 def _adapted(backbone: Backbone, tuning: Tuning) -> Backbone:

@@ -1,20 +1,23 @@
-"""The state of one signal as compact text, one line per phase; the next token of it is a phase letter.
+"""The state of one signal as compact text, one line per phase, each ending in its letter.
 
     change5
+    Report before A: 07:12 crash on Aachener Strasse, one of two lanes blocked
     red go2 give1 queue12 wait35 near5 mid3 far4 room9 next7 A
     green12 go1 queue0 wait0 near1 mid0 far2 room8 next3 B
-    Report before A: 07:12 crash on Aachener Strasse, one of two lanes blocked
     Best phase:
 
-``change`` is what a change of phase costs here, yellow and all-red (s). A phase's letter stands at the end of its line,
-where attention, which only looks back, has seen its facts: a model then need not carry the letter to them, and learns
-sooner. Facts of a phase: ``green`` with the seconds of green so far, or ``red``; ``go`` movements that need not give
-way and ``give`` those that must (left out where there are none); over the lanes that have green in it: ``queue`` halted
-vehicles, ``wait`` the longest wait (s), ``near``, ``mid`` and ``far`` vehicles 0-50, 50-100 and 100-200 m before the
-stop line, ``room`` free tenths of the fullest outgoing lane (of the movements that need not give way, if it has any),
-and with a forecast ``next``, the vehicles that will arrive within a minute. A number ends in ``?`` where some of its
-detectors are out, and is a bare ``?`` where all are. Words stick to their numbers because a space would be one more
-token; small models' tokenizers take digits one by one, so numbers are whole and capped.
+A phase's score is the model's logit of its letter (``llm.scorer``): for an adapter that was trained here at the end of
+the phase's line, for any other model after the last line. Attention only looks back, so a letter stands where its
+phase's facts have been seen, and reports stand above all of them.
+
+``change`` is what a change of phase costs here, yellow and all-red (s). Facts of a phase: ``green`` with the seconds of
+green so far, or ``red``; ``go`` movements that need not give way and ``give`` those that must (left out where there are
+none); over the lanes that have green in it: ``queue`` halted vehicles, ``wait`` the longest wait (s), ``near``, ``mid``
+and ``far`` vehicles 0-50, 50-100 and 100-200 m before the stop line, ``room`` free tenths of the fullest outgoing lane
+(of the movements that need not give way, if it has any), and with a forecast ``next``, the vehicles that will arrive
+within a minute. A number ends in ``?`` where some of its detectors are out, and is a bare ``?`` where all are. Words
+stick to their numbers because a space would be one more token; small models' tokenizers take digits one by one, so
+numbers are whole and capped.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from sim.observation import Observation, Report
 from sim.timings import NATIVE, Timings
 
 #: Raise with every change of what the prompt says, so that adapters and records know which prompt they were made for.
-PROMPT_VERSION = 3
+PROMPT_VERSION = 4
 #: The last line of every prompt; a phase letter with a leading space follows it.
 CUE = "Best phase:"
 #: Every character that a prompt can hold.
@@ -100,7 +103,7 @@ def signal_prompt(
     rows = [f"{shown if phase == now else 'red'} {row}" for phase, row in enumerate(rows)]
     head = f"change{min(intergreen_s(signal, timings), MAX_COUNT)}"
     reports = [_report_line(network, signal, report) for report in reports_in_force(network, signal, observation)]
-    return "\n".join([head, *rows, *reports, CUE])
+    return "\n".join([head, *reports, *rows, CUE])
 
 
 def phase_arrivals(signal: Signal, next_veh: NDArray[np.float64]) -> list[str]:
@@ -110,9 +113,16 @@ def phase_arrivals(signal: Signal, next_veh: NDArray[np.float64]) -> list[str]:
 
 def with_arrivals(prompt: str, arrivals: Sequence[str]) -> str:
     """A prompt that was made without a forecast, with the numbers of ``phase_arrivals`` in its phases' lines."""
-    head, *lines = prompt.split("\n")
-    rows = [f"{line[:-1]}next{number} {line[-1]}" for line, number in zip(lines, arrivals, strict=False)]
-    return "\n".join([head, *rows, *lines[len(rows) :]])
+    lines = prompt.split("\n")
+    for place, number in zip(phase_lines(prompt, len(arrivals)), arrivals, strict=True):
+        lines[place] = f"{lines[place][:-1]}next{number} {lines[place][-1]}"
+    return "\n".join(lines)
+
+
+def phase_lines(prompt: str, phases: int) -> range:
+    """Which lines of a prompt are the phases' ones: the last before the cue."""
+    last = prompt.count("\n")
+    return range(last - phases, last)
 
 
 def max_prompt_chars(network: Network) -> int:

@@ -1,7 +1,12 @@
-"""Phase scores: the language model's own log-probabilities of the phase letters after the prompt's last token.
+"""Phase scores: the language model's own logits of the phase letters, as log-probabilities among a signal's phases.
 
-One prefill over all prompts, no generation. Prompts are padded on the right: attention is causal, so a prompt's last
-token never sees its padding, and neither mask nor position ids are needed. Only the letters' rows of the output matrix
+A model that was not trained here answers as any language model does: with the letter after the prompt's last token. An
+adapter of ``greenloop train`` answers line by line: how strongly the model says a phase's letter again where the line
+of its facts has just ended in it. Each score then comes from a place that has seen that phase's facts (and those above
+it), no place has to compare them all, and the model learns many times sooner (llm/EXPERIMENTS.md, section 15).
+
+One prefill over all prompts, no generation. Prompts are padded on the right: attention is causal, so no token of a
+prompt ever sees its padding, and neither mask nor position ids are needed. Only the letters' rows of the output matrix
 are multiplied, not the whole vocabulary, where this gives the model's own logits (checked once for each model).
 In bf16, prompts whose two best phases score nearly alike are read again in fp32, so that rounding decides nothing.
 """
@@ -9,6 +14,7 @@ In bf16, prompts whose two best phases score nearly alike are read again in fp32
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +22,7 @@ from numpy.typing import NDArray
 
 from llm.backbone import Backbone, BackboneError
 from llm.precision import BF16, FP32, lowered, resolve
-from llm.prompt import CUE, phase_letters
+from llm.prompt import CUE, phase_letters, phase_lines
 
 #: Prompts are read together while the batch has no more tokens of padding than another call costs (its weights travel
 #: to the processor once more), and in all no more than stay in its caches.
@@ -46,6 +52,36 @@ def letter_ids(tokenizer: Any, phases: int) -> list[int]:
             )
         ids.append(tokens[-1])
     return ids
+
+
+def line_ends(prompt: str, offsets: Sequence[tuple[int, int]], phases: int) -> list[int]:
+    """The token at which each phase's line ends: its letter's.
+
+    Args:
+        prompt: the text that was made into tokens.
+        offsets: first and last character of each token.
+        phases: how many phases it tells of.
+
+    Raises:
+        BackboneError: the tokenizer joins the end of a line to what follows.
+    """
+    place_of = {end: place for place, (_, end) in enumerate(offsets)}
+    breaks = np.cumsum([len(line) + 1 for line in prompt.split("\n")]) - 1
+    ends = [int(breaks[number]) for number in phase_lines(prompt, phases)]
+    if any(end not in place_of for end in ends):
+        raise BackboneError(
+            "The model's tokenizer joins a phase's letter to the line break after it; use a model whose tokenizer "
+            "keeps them apart."
+        )
+    return [place_of[end] for end in ends]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A prompt as token ids, and for each of its phases the place where its letter's logit is read."""
+
+    ids: list[int]
+    places: list[int]
 
 
 class PhaseScorer:
@@ -90,25 +126,34 @@ class PhaseScorer:
             BackboneError: the tokenizer splits a letter.
         """
         self.prepare(max(phases, default=0))
-        ids = self.backbone.tokenizer(list(prompts))["input_ids"] if prompts else []
+        asked = self._tokenized(prompts, phases) if prompts else []
         if self._fast is None:
-            return self._read(self.backbone.model, ids, phases)
-        scores = self._read(self._fast, ids, phases)
+            return self._read(self.backbone.model, asked)
+        scores = self._read(self._fast, asked)
         close = [i for i, score in enumerate(scores) if not margin(score) >= self.close_nats]  # NaN is close, too
         self.close += len(close)
-        again = self._read(self.backbone.model, [ids[i] for i in close], [phases[i] for i in close])
+        again = self._read(self.backbone.model, [asked[i] for i in close])
         for i, score in zip(close, again, strict=True):
             scores[i] = score
         return scores
 
-    def _read(self, model: Any, ids: list[list[int]], phases: Sequence[int]) -> list[NDArray[np.float64]]:
-        """Score prompts, given as token ids, with this copy of the model."""
-        self.tokens += sum(map(len, ids))
-        scores: list[NDArray[np.float64]] = [np.empty(0)] * len(ids)
-        for batch in batches([len(row) for row in ids]):
-            logits = self._logits(model, [ids[i] for i in batch], self._letters, self.rows_suffice)
+    def _tokenized(self, prompts: Sequence[str], phases: Sequence[int]) -> list[_Asked]:
+        by_line = self.backbone.by_line
+        found = self.backbone.tokenizer(list(prompts), return_offsets_mapping=by_line)
+        ids = found["input_ids"]
+        if not by_line:
+            return [_Asked(row, [len(row) - 1] * count) for row, count in zip(ids, phases, strict=True)]
+        offsets = found["offset_mapping"]
+        return [_Asked(*each) for each in zip(ids, map(line_ends, prompts, offsets, phases), strict=True)]
+
+    def _read(self, model: Any, asked: list[_Asked]) -> list[NDArray[np.float64]]:
+        """Score prompts with this copy of the model."""
+        self.tokens += sum(len(each.ids) for each in asked)
+        scores: list[NDArray[np.float64]] = [np.empty(0)] * len(asked)
+        for batch in batches([len(each.ids) for each in asked]):
+            logits = self._logits(model, [asked[i] for i in batch], self._letters, self.rows_suffice)
             for row, i in zip(logits, batch, strict=True):
-                scores[i] = _log_softmax(row[: phases[i]])
+                scores[i] = _log_softmax(row[: len(asked[i].places)])
         return scores
 
     def prepare(self, phases: int) -> None:
@@ -120,36 +165,36 @@ class PhaseScorer:
         if phases > len(self._letters):
             self._letters = letter_ids(self.backbone.tokenizer, phases)
 
-    def _logits(self, model: Any, ids: list[list[int]], tokens: list[int], rows: bool) -> NDArray[np.float64]:
-        """(prompts, tokens) logits of some tokens after each prompt."""
+    def _logits(self, model: Any, asked: list[_Asked], tokens: list[int], rows: bool) -> NDArray[np.float64]:
+        """(prompts, places) logits: at each prompt's first place of the first token, at the second of the second."""
         import torch
 
-        pad, width, device = self.backbone.tokenizer.pad_token_id or 0, max(map(len, ids)), self.backbone.device
-        padded = torch.tensor([row + [pad] * (width - len(row)) for row in ids], device=device)
-        ends = torch.tensor([len(row) - 1 for row in ids], device=device)
+        pad, device = self.backbone.tokenizer.pad_token_id or 0, self.backbone.device
+        width, most = max(len(each.ids) for each in asked), max(len(each.places) for each in asked)
+        padded = torch.tensor([each.ids + [pad] * (width - len(each.ids)) for each in asked], device=device)
+        places = torch.tensor([each.places + [0] * (most - len(each.places)) for each in asked], device=device)
         with torch.inference_mode():
-            logits = (self._some_rows if rows else self._whole_model)(model, padded, ends, tokens)
+            read = self._some_rows if rows else self._whole_model
+            logits = read(model, padded, places, torch.tensor(tokens[:most], device=device))
         result: NDArray[np.float64] = logits.double().cpu().numpy()
         return result
 
-    def _some_rows(self, model: Any, padded: Any, ends: Any, tokens: list[int]) -> Any:
-        import torch
-
+    def _some_rows(self, model: Any, padded: Any, places: Any, tokens: Any) -> Any:
         hidden = model.get_decoder()(input_ids=padded, use_cache=False).last_hidden_state
-        last = hidden[torch.arange(len(ends), device=hidden.device), ends]  # (prompts, width)
+        there = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))  # (prompts, places, width)
         head = self.backbone.model.get_output_embeddings()  # in fp32 always: a few rows cost nothing
-        bias = None if head.bias is None else head.bias[tokens]
-        return torch.nn.functional.linear(last.to(head.weight.dtype), head.weight[tokens], bias)
+        logits = (there.to(head.weight.dtype) * head.weight[tokens]).sum(-1)
+        return logits if head.bias is None else logits + head.bias[tokens]
 
-    def _whole_model(self, model: Any, padded: Any, ends: Any, tokens: list[int]) -> Any:
+    def _whole_model(self, model: Any, padded: Any, places: Any, tokens: Any) -> Any:
         """The plain call, for models that do more than multiply."""
         import torch
 
-        mask = (torch.arange(padded.shape[1], device=padded.device)[None, :] <= ends[:, None]).long()
+        mask = (torch.arange(padded.shape[1], device=padded.device)[None, :] <= places.max(1).values[:, None]).long()
         logits = model(input_ids=padded, attention_mask=mask, use_cache=False).logits
         # an adapter with virtual tokens answers for these, too, ahead of the prompt's
-        ends = ends + logits.shape[1] - padded.shape[1]
-        return logits[torch.arange(len(ends), device=logits.device), ends][:, tokens]
+        places = places + logits.shape[1] - padded.shape[1]
+        return logits[torch.arange(len(places), device=logits.device)[:, None], places, tokens]
 
     def _check_head(self) -> bool:
         """Whether the head's rows give the whole model's own logits; soft caps, scales and prefixes do otherwise."""
@@ -158,10 +203,10 @@ class PhaseScorer:
         if not isinstance(self.backbone.model.get_output_embeddings(), torch.nn.Linear):
             return False
         ids, tokens = self.backbone.tokenizer(list(_PROBES))["input_ids"], [0, 1, 2, 3]
-        model = self.backbone.model
-        expected = self._logits(model, ids, tokens, rows=False)
+        model, asked = self.backbone.model, [_Asked(row, [len(row) - 1] * len(tokens)) for row in ids]
+        expected = self._logits(model, asked, tokens, rows=False)
         try:
-            found = self._logits(model, ids, tokens, rows=True)
+            found = self._logits(model, asked, tokens, rows=True)
         except (AttributeError, TypeError):  # a decoder with an interface of its own
             return False
         return bool(np.allclose(found, expected, atol=1e-3, equal_nan=True))

@@ -14,14 +14,13 @@ from transformers import Trainer, TrainerCallback
 
 from llm.dataset import Record, reordered, soft_targets
 from llm.prompt import with_arrivals
+from llm.scorer import line_ends
 
 METHODS = ("lora", "adalora", "ia3", "prefix", "head", "full")
 #: Those that can leave single layers out; AdaLoRA moves its ranks between all of them, the others train no layers.
 FREEZABLE = ("lora", "ia3", "full")
 #: Where the forecast in a training prompt comes from; "none" leaves it out.
 FORECAST_SOURCES = ("none", "persistence", "reference", "own")
-#: Weight of the answers at the ends of the phases' lines beside that at the prompt's end.
-ON_THE_WAY = 1.0
 #: Cost of the phases of a record without costs, in a batch; all others count from 0.
 UNKNOWN = -1.0
 _FAR = -1e9
@@ -127,20 +126,13 @@ class PhaseDataset(Dataset[dict[str, Any]]):
             prompt = with_arrivals(prompt, record.next_veh.get(source, ()))
             order = rng.permutation(record.phases).tolist()
             costs, targets, prompt = costs[order], targets[order], reordered(prompt, order)
-        ids, row_ends = _with_row_ends(self.tokenizer, prompt, record.phases)
-        return {"input_ids": ids, "row_ends": row_ends, "costs": costs, "targets": targets}
-
-
-def _with_row_ends(tokenizer: Any, prompt: str, phases: int) -> tuple[list[int], list[int]]:
-    """Token ids, and the place of the last token of each phase's line."""
-    found = tokenizer(prompt, return_offsets_mapping=True)
-    place_of = {end: place for place, (_, end) in enumerate(found["offset_mapping"])}
-    line_ends = np.cumsum([len(line) + 1 for line in prompt.split("\n")[: phases + 1]]) - 1
-    return found["input_ids"], [place_of[int(end)] for end in line_ends[1:]]
+        found = self.tokenizer(prompt, return_offsets_mapping=True)
+        places = line_ends(prompt, found["offset_mapping"], record.phases)
+        return {"input_ids": found["input_ids"], "places": places, "costs": costs, "targets": targets}
 
 
 class Collator:
-    """Makes a batch. Pads on the right: attention is causal, so a prompt's last token never sees its padding."""
+    """Makes a batch. Pads on the right: attention is causal, so no token of a prompt ever sees its padding."""
 
     def __init__(self, pad: int, width: int) -> None:
         self.pad, self.width = pad, width
@@ -148,28 +140,23 @@ class Collator:
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Token ids (batch, tokens), last places (batch,), ends of lines (batch, width), targets, and costs as labels.
 
-        Targets (batch, 1 + width, width) are the shares of the phases: of all at the prompt's end, and at the end of
-        each phase's line those of the phases up to there (all 0 where there is no such line). Costs (batch, width) are
-        NaN where there is no such phase and ``UNKNOWN`` where the record has none.
+        Targets (batch, width) are the shares of the phases. Costs (batch, width) are NaN where there is no such phase
+        and ``UNKNOWN`` where the record has none.
         """
         longest = max(len(item["input_ids"]) for item in items)
         ids = [item["input_ids"] + [self.pad] * (longest - len(item["input_ids"])) for item in items]
-        targets = np.zeros((len(items), 1 + self.width, self.width), dtype=np.float32)
-        row_ends = np.zeros((len(items), self.width), dtype=np.int64)
+        targets = np.zeros((len(items), self.width), dtype=np.float32)
+        places = np.zeros((len(items), self.width), dtype=np.int64)
         costs = np.full((len(items), self.width), np.nan, dtype=np.float32)
         for row, item in enumerate(items):
             phases, cheapest = len(item["costs"]), item["costs"].min()
-            targets[row, 0, :phases] = item["targets"]
-            for seen in range(2, phases + 1):
-                shares = item["targets"][:seen] + 1e-9
-                targets[row, seen, :seen] = shares / shares.sum()
-            row_ends[row, :phases] = item["row_ends"]
+            targets[row, :phases] = item["targets"]
+            places[row, :phases] = item["places"]
             costs[row, :phases] = item["costs"] - cheapest if np.isfinite(cheapest) else UNKNOWN
-        ends = [len(item["input_ids"]) - 1 for item in items]
         return {
             "input_ids": torch.tensor(ids),
-            "ends": torch.tensor(ends),
-            "row_ends": torch.from_numpy(row_ends),
+            "ends": torch.tensor([len(item["input_ids"]) - 1 for item in items]),
+            "places": torch.from_numpy(places),
             "targets": torch.from_numpy(targets),
             "labels": torch.from_numpy(costs),
         }
@@ -209,31 +196,20 @@ class LikeLengths(Sampler[int]):
 class PhaseTrainer(Trainer):  # type: ignore[misc]
     """The Trainer with the loss over the phase letters.
 
-    While it trains, the model also answers at the end of each phase's line: the best of the phases up to there. That is
-    free, since these tokens are computed anyway, and gives several clean comparisons, beginning with two phases, for
-    each prompt instead of one (deep supervision over the sequence; llm/EXPERIMENTS.md has the figures).
+    Attributes:
+        by_line: read each phase's letter at the end of its line, as all that is trained here; a model that nothing has
+            been taught yet is measured by the letters after the prompt's end.
     """
 
     def __init__(self, *arguments: Any, letters: list[int], rows_suffice: bool, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.letters, self.rows_suffice = letters, rows_suffice
+        self.letters, self.rows_suffice, self.by_line = letters, rows_suffice, True
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
-        """Cross-entropy of the letters' shares against the soft targets; on the way, too, while training."""
-        targets, exists = inputs["targets"], ~inputs["labels"].isnan()
-        if not (self.rows_suffice and model.training):
-            logits = self.letter_logits(model, inputs)
-            loss = _cross_entropy(targets[:, 0], logits).mean()
-            return (loss, logits) if return_outputs else loss
-        places = torch.cat([inputs["ends"][:, None], inputs["row_ends"]], 1)
-        logits = self._letters_at(model, inputs["input_ids"], places)  # (batch, 1 + width, letters)
-        seen = torch.ones(logits.shape[1:], dtype=torch.bool, device=logits.device).tril(-1)
-        seen[0] = True
-        logits = logits.masked_fill(~(seen[None] & exists[:, None]), _FAR)
-        losses = _cross_entropy(targets, logits)
-        on_the_way = losses[:, 1:].sum(1) / (exists.sum(1) - 1).clamp(min=1)
-        loss = (losses[:, 0] + ON_THE_WAY * on_the_way).mean()
-        return (loss, logits[:, 0]) if return_outputs else loss
+        """Cross-entropy of the letters' shares against the soft targets."""
+        logits = self.letter_logits(model, inputs)
+        loss = -(inputs["targets"] * torch.log_softmax(logits, -1)).sum(-1).mean()
+        return (loss, logits) if return_outputs else loss
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
         """Loss, letters' logits and costs of a batch."""
@@ -246,29 +222,32 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         return LikeLengths(self.train_dataset, self.args.per_device_train_batch_size)
 
     def letter_logits(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """(batch, letters) logits at each prompt's last token; those of phases that do not exist are far below."""
+        """(batch, letters) logits of the phases' letters; those of phases that do not exist are far below."""
         ids, ends = inputs["input_ids"], inputs["ends"]
-        rows = torch.arange(len(ends), device=ends.device)
+        places = inputs["places"] if self.by_line else ends[:, None].expand_as(inputs["places"])
         if self.rows_suffice:
-            logits = self._letters_at(model, ids, ends[:, None])[:, 0]
+            logits = self._letters_at(model, ids, places)
         else:
             mask = (torch.arange(ids.shape[1], device=ids.device)[None] <= ends[:, None]).long()
             whole = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-            logits = whole[rows, ends + whole.shape[1] - ids.shape[1]][:, self.letters]
+            rows = torch.arange(len(ids), device=ids.device)[:, None]
+            # an adapter with virtual tokens answers for these, too, ahead of the prompt's
+            logits = whole[rows, places + whole.shape[1] - ids.shape[1], torch.tensor(self.letters, device=ids.device)]
         masked: torch.Tensor = logits.masked_fill(inputs["labels"].isnan(), _FAR)
         return masked
 
     def _letters_at(self, model: Any, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """(batch, places, letters) logits at some places of each prompt."""
+        """(batch, letters) logits, each letter's at its own place."""
         network = model.get_base_model() if hasattr(model, "get_base_model") else model
         # The Trainer's own autocast wraps the whole model's forward, which is not called here.
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.args.bf16):
             hidden = network.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-        hidden = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
+        there = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
         head = network.get_output_embeddings()
-        bias = None if head.bias is None else head.bias[self.letters].float()
+        bias = 0.0 if head.bias is None else head.bias[self.letters].float()
         with torch.autocast(hidden.device.type, enabled=False):  # the letters' logits lie close together
-            return torch.nn.functional.linear(hidden.float(), _rows(head, self.letters).float(), bias)
+            logits: torch.Tensor = (there.float() * _rows(head, self.letters).float()).sum(-1) + bias
+        return logits
 
 
 def _rows(head: Any, letters: list[int]) -> torch.Tensor:
@@ -277,10 +256,6 @@ def _rows(head: Any, letters: list[int]) -> torch.Tensor:
     for name in getattr(head, "active_adapters", ()):
         rows = rows + head.scaling[name] * head.lora_B[name].weight[letters] @ head.lora_A[name].weight
     return rows
-
-
-def _cross_entropy(targets: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    return -(targets * torch.log_softmax(logits, -1)).sum(-1)
 
 
 class EpochCallback(TrainerCallback):  # type: ignore[misc]

@@ -211,16 +211,16 @@ def test_regret() -> None:
 @given(st.permutations([0, 1, 2]))
 def test_reordered_prompt_is_that_of_reordered_phases(order: list[int]) -> None:
     prompt = (
-        "change3\nred go1 give1 queue6 A\ngreen12 go1 queue2 B\nred go1 queue0 C\n"
-        "Report before A C: A lorry: both lanes blocked\nReport after B: B\nBest phase:"
+        "change3\nReport before A C: A lorry: both lanes blocked\nReport after B: B\n"
+        "red go1 give1 queue6 A\ngreen12 go1 queue2 B\nred go1 queue0 C\nBest phase:"
     )
     lines = reordered(prompt, order).split("\n")
     new = {old: "ABC"[place] for place, old in enumerate(order)}
     assert lines[0] == "change3"
     said = ["red go1 give1 queue6", "green12 go1 queue2", "red go1 queue0"]
-    assert lines[1:4] == [f"{said[old]} {letter}" for letter, old in zip("ABC", order, strict=True)]
-    assert lines[4] == f"Report before {' '.join(sorted([new[0], new[2]]))}: A lorry: both lanes blocked"
-    assert lines[5] == f"Report after {new[1]}: B"
+    assert lines[1] == f"Report before {' '.join(sorted([new[0], new[2]]))}: A lorry: both lanes blocked"
+    assert lines[2] == f"Report after {new[1]}: B"
+    assert lines[3:6] == [f"{said[old]} {letter}" for letter, old in zip("ABC", order, strict=True)]
     assert lines[6] == "Best phase:"
     back = [order.index(phase) for phase in range(3)]
     assert reordered(reordered(prompt, order), back) == prompt

@@ -27,9 +27,9 @@ from scenarios import registry
 from sim.timings import NATIVE
 
 PROMPT = """change5
+Report before A: 07:12 crash on queue9 Strasse, one of two lanes blocked
 green12 go2 give1 queue3 wait35 near5 mid3 far4 room9 next7 A
 red go1 queue12 wait0 near1 mid0 far2 room0 next? B
-Report before A: 07:12 crash on queue9 Strasse, one of two lanes blocked
 Best phase:"""
 
 
@@ -40,7 +40,7 @@ def scorer(**weights: float) -> object:
         found = []
         for prompt, count in zip(prompts, phases, strict=True):
             logits = np.zeros(count)
-            for i, line in enumerate(prompt.split("\n")[1 : count + 1]):
+            for i, line in enumerate(prompt.split("\n")[-1 - count : -1]):
                 words = {**dict(re.findall(r"([a-z]+)(\d+)", line)), "green": line.startswith("green")}
                 logits[i] = sum(weights.get(k, 0) * float(v or 0) for k, v in words.items())
                 logits[i] -= weights.get("blocked", 0) * prompt.count(f"Report before {chr(65 + i)}")
@@ -54,6 +54,7 @@ def test_every_fact_is_taken_out_alone() -> None:
     found = facts(PROMPT)
     told = [(fact.kind, fact.phase, fact.value) for fact in found]
     assert told == [
+        ("report", "", "crash on queue9 Strasse, one of two lanes blocked"),
         ("green", "A", "A"),
         ("age", "A", "12"),
         *(("queue", "A", "3"), ("wait", "A", "35"), ("near", "A", "5")),
@@ -61,12 +62,11 @@ def test_every_fact_is_taken_out_alone() -> None:
         ("traffic", "A", ""),
         *(("queue", "B", "12"), ("near", "B", "1"), ("far", "B", "2"), ("room", "B", "0"), ("next", "B", "?")),
         ("traffic", "B", ""),
-        ("report", "", "crash on queue9 Strasse, one of two lanes blocked"),
     ]
     for fact in found:
         lines, before = fact.without.split("\n"), PROMPT.split("\n")
         if fact.kind == "report":
-            assert lines == [*before[:3], before[4]]
+            assert lines == [before[0], *before[2:]]
             continue
         assert len(lines) == len(before)
         changed = [(a.split(), b.split()) for a, b in zip(before, lines, strict=True) if a != b]

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from forecasts import make_record, make_report, make_state
+from forecasts import make_record, make_report, make_state, write_folder
 from llm_tiny import cut, write_adapter, write_model
 
+from benchmarks import forecast_cli
 from llm import cards, forecast_training, forecast_tuning, heads
 from llm.backbone import Backbone, BackboneError, load
 from llm.forecast_data import ForecastRecord, states
@@ -170,19 +171,35 @@ def test_limits_read_fewer_prompts(backbone: Backbone, tmp_path: Path) -> None:
 def test_low_rank_adaptation_leaves_an_adapter_and_a_head(model: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     tuning = Tuning(rank=4, epochs=4, batch=8, learning_rate=1e-2, head=replace(QUICK, facts=False, dropout=0.0))
-    noted = tune_forecast(load(str(model)), TRAIN, VALIDATION, tmp_path, tuning, (0, 0), lines.append)
-    assert min(noted["losses"]) < 0.9 * noted["losses"][0]
-    assert len(lines) == len(noted["losses"]) > 3
+    noted = tune_forecast(load(str(model)), TRAIN, VALIDATION, tmp_path, tuning, (0, 0), {"seen": 1}, lines.append)
+    assert noted["losses"]["best"] < 0.9 * noted["losses"]["plain"]
+    assert len(lines) == len(noted["losses"]["on_the_way"]) > 3
+    assert noted["seen"] == 1
     forecaster = LanguageModelForecaster(str(tmp_path))
     said = checked("language_model", forecaster, states(VALIDATION))
     assert forecaster.about["adapter_sha256"]
     assert forecast_tuning.forecast_loss(forecaster._reader, forecaster.head, VALIDATION).item() == pytest.approx(
-        min(noted["losses"]), rel=0.05
+        noted["losses"]["best"], rel=0.05
     )
     assert _error(said) < _error(np.repeat(anchors(_fields(VALIDATION))[0][..., None], 3, axis=-1))
     card = cards.read_card(tmp_path)
     assert card is not None
     assert card.layers == 2
+
+
+def test_the_command_trains_an_adapter_with_the_head(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = write_folder(tmp_path / "records", train=24, validation=8), tmp_path / "tuned"
+    with pytest.raises(ForecastError, match=r"gets an adapter of its own: leave --adapter or --tune out\.$"):
+        forecast_cli.train_forecast(folder, adapter=out, tune=True)
+    forecast_cli.train_forecast(folder, out, str(model), layers=2, tune=True, as_json=True)
+    said = json.loads(capsys.readouterr().out)
+    assert said["losses"]["best"] <= said["losses"]["plain"]
+    about = LanguageModelForecaster(str(out)).about
+    assert about["adapter_sha256"]
+    assert about["records_sha256"] == said["records_sha256"]
+    assert "Forecast head" in (out / cards.TEXT).read_text()
 
 
 def test_gradients_reach_the_adapter(model: Path) -> None:

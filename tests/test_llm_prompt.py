@@ -50,16 +50,20 @@ def parse_prompt(text: str) -> dict[str, Any]:
     assert lines.pop() == CUE
     head = HEAD.fullmatch(lines.pop(0))
     assert head
+    reports = []
+    while lines and lines[0].startswith("Report "):
+        reports.append(lines.pop(0))
     rows: dict[str, dict[str, str]] = {}
     names = ("age", "go", "give", "queue", "wait", "near", "mid", "far", "room", "next")
     while lines and (row := ROW.fullmatch(lines[0])):
         *values, letter = row.groups()
         rows[letter] = dict(zip(names, values, strict=True))
         lines.pop(0)
-    assert all(re.fullmatch(r"Report (before|after) [A-Z]( [A-Z])*: [ -~]*", line) for line in lines)
+    assert not lines
+    assert all(re.fullmatch(r"Report (before|after) [A-Z]( [A-Z])*: [ -~]*", line) for line in reports)
     green = [letter for letter, row_ in rows.items() if row_["age"] is not None]
     assert len(green) <= 1
-    return {"green": green[0] if green else "none", "change": int(head[1]), "rows": rows, "reports": lines}
+    return {"green": green[0] if green else "none", "change": int(head[1]), "rows": rows, "reports": reports}
 
 
 def number_fits(shown: str, values: np.ndarray, cap: int, longest: bool = False) -> None:

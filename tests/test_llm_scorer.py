@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from llm_tiny import write_adapter, write_model
 from llm import precision
 from llm.backbone import Backbone, BackboneError, load
 from llm.prompt import CUE, PromptError
-from llm.scorer import CALL_TOKENS, MAX_BATCH_TOKENS, PhaseScorer, batches, letter_ids, margin
+from llm.scorer import CALL_TOKENS, MAX_BATCH_TOKENS, PhaseScorer, batches, letter_ids, line_ends, margin
 
 PROMPTS = [f"Green A age{'7' * n}\nA queue{n} wait0\n{'B queue1 wait3' * n}\n{CUE}" for n in (1, 3, 2, 8, 1)]
 PHASES = [2, 4, 3, 26, 5]
@@ -48,6 +49,37 @@ def test_batched_equals_plain_single(kind: str, rows: bool, tmp_path: Path) -> N
         np.testing.assert_allclose(found, scorer.score([prompt], [phases])[0], atol=1e-4)
         assert np.exp(found).sum() == pytest.approx(1)
     assert scorer.tokens == 2 * sum(len(backbone.tokenizer(prompt)["input_ids"]) for prompt in PROMPTS)
+
+
+LINES = [
+    "\n".join(
+        ["change3", *reports, *(f"red go1 queue{7 * n} wait{n} {c}" for n, c in enumerate("ABCDE"[:phases])), CUE]
+    )
+    for phases, reports in ((2, []), (5, ["Report before A B: one lane\u00b7 C"]), (3, ["Report after C: A"]), (1, []))
+]
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("llama", True), ("gpt2", True), ("gemma2", False)])
+def test_a_model_trained_here_answers_at_the_ends_of_the_lines(kind: str, rows: bool, tmp_path: Path) -> None:
+    options = {"final_logit_softcapping": 0.5} if kind == "gemma2" else {}
+    backbone = replace(load(str(write_model(tmp_path / kind, kind, **options))), by_line=True)
+    scorer, letters = PhaseScorer(backbone), letter_ids(backbone.tokenizer, 5)
+    assert scorer.rows_suffice is rows
+    for found, prompt, phases in zip(scorer.score(LINES, [2, 5, 3, 1]), LINES, [2, 5, 3, 1], strict=True):
+        said = []
+        for letter, line in zip(letters, prompt.split("\n")[-1 - phases : -1], strict=False):
+            ids = backbone.tokenizer(prompt[: prompt.index(line) + len(line)])["input_ids"]
+            assert ids[-1] == letter
+            with torch.inference_mode():
+                said.append(backbone.model(input_ids=torch.tensor([ids])).logits[0, -1, letter].double())
+        np.testing.assert_allclose(found, torch.log_softmax(torch.stack(said), dim=0).numpy(), atol=1e-4)
+        np.testing.assert_allclose(found, scorer.score([prompt], [phases])[0], atol=1e-4)
+
+
+def test_a_tokenizer_that_joins_a_letter_to_the_line_break() -> None:
+    assert line_ends("c\nr A\nr B\nx:", [(0, 1), (1, 3), (3, 5), (5, 7), (7, 9), (9, 12)], 2) == [2, 4]
+    with pytest.raises(BackboneError, match=r"joins a phase's letter to the line break after it; .*\.$"):
+        line_ends("c\nr A\nr B\nx:", [(0, 1), (1, 3), (3, 5), (5, 7), (7, 10), (10, 12)], 2)
 
 
 def test_adapter_with_virtual_tokens(llama: Path, tmp_path: Path) -> None:

@@ -143,8 +143,9 @@ class PhaseScorer:
         ids = found["input_ids"]
         if not by_line:
             return [_Asked(row, [len(row) - 1] * count) for row, count in zip(ids, phases, strict=True)]
-        offsets = found["offset_mapping"]
-        return [_Asked(*each) for each in zip(ids, map(line_ends, prompts, offsets, phases), strict=True)]
+        places = map(line_ends, prompts, found["offset_mapping"], phases)
+        # Attention is causal: what follows the last line changes nothing, so it is not read.
+        return [_Asked(row[: max(ends) + 1], ends) for row, ends in zip(ids, places, strict=True)]
 
     def _read(self, model: Any, asked: list[_Asked]) -> list[NDArray[np.float64]]:
         """Score prompts with this copy of the model."""

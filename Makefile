@@ -40,26 +40,30 @@ FORECASTS := $(BIN)/greenloop collect-forecasts --out $(ADAPTER)/forecasts
 HEAD := $(BIN)/greenloop train-forecast --threads $(THREADS) --records $(ADAPTER)/forecasts --train-limit 1500 \
   --validation-limit 500
 COLLECT := $(BIN)/greenloop collect --per-episode 60 --forecast-head $(ADAPTER)/head
-TRAIN := $(BIN)/greenloop train --threads $(THREADS) --layers 6 --distil 0.9
+TRAIN := $(BIN)/greenloop train --threads $(THREADS) --layers 4 --distil 0.9
 NET := phase_net:folder=$(ADAPTER)/first/phase_net
 MORE := $(COLLECT) --draw-seed 1 --drive $(NET) --drive $(NET) --drive holding --then $(NET) --out $(ADAPTER)/more
-SECOND := language_model:adapter=$(ADAPTER)/second/adapter
+# Without branches: the plain network answers. Crowded junctions, and lanes that have waited for minutes.
+CHEAP := $(COLLECT) --no-branches --per-episode 330 --draw-seed 2 --drive $(NET)
+CROWDED := $(CHEAP) --demand-scales 1.2 2.4 --out $(ADAPTER)/crowded
+STARVED := $(CHEAP) --imagined 0.7 --out $(ADAPTER)/starved
 adapter: $(VENV)/.ready
 	$(FORECASTS) --split validation --runs $(call RUNS,12)
 	$(FORECASTS) --split train --runs $(call RUNS,84)
 	test -e $(ADAPTER)/head/forecast_head.json || $(HEAD) --out $(ADAPTER)/head
 	$(COLLECT) --scenarios validation --episodes $(call RUNS,30) --out $(ADAPTER)/records
 	$(COLLECT) --scenarios train --episodes $(call RUNS,300) --out $(ADAPTER)/records
-	$(TRAIN) --records $(ADAPTER)/records --epochs 2 --learning-rate 2e-3 --out $(ADAPTER)/first
+	$(TRAIN) --records $(ADAPTER)/records --epochs 1 --learning-rate 2e-3 --out $(ADAPTER)/first
 	$(MORE) --scenarios validation --episodes $(call RUNS,15)
 	$(MORE) --scenarios train --episodes $(call RUNS,150)
-	$(TRAIN) --records $(ADAPTER)/records --records $(ADAPTER)/more --start $(ADAPTER)/first/adapter --epochs 2 \
-	  --learning-rate 1.5e-3 --out $(ADAPTER)/second
-	$(COLLECT) --episodes $(call RUNS,60) --draw-seed 2 --drive $(SECOND) --drive $(SECOND) --drive $(NET) --then $(NET) \
-	  --out $(ADAPTER)/own
-	$(TRAIN) --records $(ADAPTER)/records --records $(ADAPTER)/more --records $(ADAPTER)/own \
-	  --start $(ADAPTER)/second/adapter --epochs 2 --learning-rate 1.5e-3 --out $(ADAPTER)/third
-	$(HEAD) --adapter $(ADAPTER)/third/adapter
+	$(CROWDED) --scenarios validation --episodes $(call RUNS,6)
+	$(CROWDED) --scenarios train --episodes $(call RUNS,70)
+	$(STARVED) --scenarios validation --episodes $(call RUNS,6)
+	$(STARVED) --scenarios train --episodes $(call RUNS,80)
+	$(TRAIN) --records $(ADAPTER)/records --records $(ADAPTER)/more --records $(ADAPTER)/crowded \
+	  --records $(ADAPTER)/starved --start $(ADAPTER)/first/adapter --epochs 1 --learning-rate 1.5e-3 \
+	  --out $(ADAPTER)/second
+	$(HEAD) --adapter $(ADAPTER)/second/adapter
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'greenloop needs Python 3.11 or newer; try make PYTHON=python3.12')"

@@ -47,7 +47,8 @@ class Backbone:
         model: the causal model (transformers, or PEFT's wrapper where an adapter cannot be merged), in eval mode.
         layers: decoder layers in use.
         device: torch device name.
-        by_line: whether it was trained here, and so scores each phase at the end of its line (``llm.scorer``).
+        by_line: whether its card says that it was trained for decisions, and so scores each phase at the end of its
+            line (``llm.scorer``).
     """
 
     name: str
@@ -98,10 +99,10 @@ def load(
     folder = _folder_of(model)
     trained = folder if adapter is None else Path(adapter)  # a full training makes a model folder with a card
     card = cards.read_card(trained)
-    if card is not None:
-        cards.check_prompts(trained, card)
     if card is not None and adapter is not None:
         layers = _fitting_layers(trained, card, model, folder, layers)
+    elif card is not None:
+        cards.check_prompts(trained, card)
     with quiet_transformers():
         tokenizer, network = _read(folder, _advice(model, folder))
         if layers is not None:
@@ -113,7 +114,8 @@ def load(
         network = network.to(device).eval()
     except (RuntimeError, AssertionError) as error:
         raise BackboneError(f"The model cannot be put on device '{device}' ({_line(error)}); use 'cpu'.") from error
-    return Backbone(model, folder, adapter, tokenizer, network, kept, device, by_line=card is not None)
+    by_line = card is not None and card.task == cards.DECISIONS
+    return Backbone(model, folder, adapter, tokenizer, network, kept, device, by_line)
 
 
 def _fitting_layers(adapter: Path, card: cards.Card, model: str, folder: Path, layers: int | None) -> int:

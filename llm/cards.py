@@ -15,6 +15,8 @@ from llm.default_model import BackboneError
 from llm.prompt import PROMPT_VERSION
 
 FILE, TEXT, HEAD = "greenloop.json", "CARD.md", "forecast_head.json"
+#: What adapters are trained for.
+DECISIONS, FORECASTS = "decisions", "forecasts"
 #: The adapter that the default model uses unless another is asked for, if it ships.
 SHIPPED = Path(__file__).resolve().parent / "adapters" / "default"
 LIMITS = (
@@ -38,6 +40,7 @@ class Card:
         prompt_version: of the prompts that it was trained on.
         commands: what rebuilds it.
         limits: what it does badly, a paragraph each.
+        task: what it was trained for, ``decisions`` or ``forecasts``.
     """
 
     base: str
@@ -49,6 +52,7 @@ class Card:
     prompt_version: int = PROMPT_VERSION
     commands: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+    task: str = DECISIONS
 
 
 def shipped() -> Path | None:
@@ -119,9 +123,19 @@ def check_prompts(folder: Path, card: Card) -> None:
     """
     if card.prompt_version != PROMPT_VERSION:
         raise BackboneError(
-            f"Adapter {folder} was trained on prompts of version {card.prompt_version}, and this greenloop writes "
+            f"What lies in {folder} was trained on prompts of version {card.prompt_version}, and this greenloop writes "
             f"version {PROMPT_VERSION}: train it again, or use the greenloop that it came with."
         )
+
+
+_REGRET = (
+    "## Regret on the validation records",
+    "",
+    "Mean cost of the chosen phase above the cheapest one's, in vehicle-seconds of delay.",
+    "",
+    "| decides | regret (veh-s) |",
+    "| --- | --- |",
+)
 
 
 def _text(card: Card) -> str:
@@ -135,19 +149,12 @@ def _text(card: Card) -> str:
     settings = [f"- {name}: {value}" for name, value in card.training.items()]
     counts = [f"- {name}: {metrics[name]:,}" for name in metrics if name.endswith("_records")]
     lines = [
-        "# Adapter for signal decisions",
+        f"# Adapter for {'signal decisions' if card.task == DECISIONS else 'forecasts'}",
         "",
         f"Base model: {card.base} (sha256 {card.base_sha256}), first {card.layers} layers. Prompt version "
         f"{card.prompt_version}.",
         "",
-        "## Regret on the validation records",
-        "",
-        "Mean cost of the chosen phase above the cheapest one's, in vehicle-seconds of delay.",
-        "",
-        "| decides | regret (veh-s) |",
-        "| --- | --- |",
-        *table,
-        "",
+        *([*_REGRET, *table, ""] if table else []),
         "## Data",
         "",
         f"Records with sha256 {card.records_sha256}.",

@@ -24,6 +24,11 @@ from llm.precision import has_bf16_units, told_out_of_memory
 from llm.prompt import phase_letters
 from llm.scorer import batches
 
+NO_MEMORY = BackboneError(
+    "Training the forecast head ran out of memory; read fewer prompts (train_limit, validation_limit), or take fewer "
+    "layers or another device."
+)
+
 
 @dataclass(frozen=True)
 class ForecastTraining:
@@ -119,6 +124,16 @@ class Reader:
         self._checked = approaches
 
 
+def check_finite(*features: torch.Tensor) -> None:
+    """Make sure that hidden states are numbers.
+
+    Raises:
+        BackboneError: they are not.
+    """
+    if not all(bool(torch.isfinite(values).all()) for values in features):
+        raise BackboneError("The model gives hidden states that are not finite; check its weights, or use 'default'.")
+
+
 def train_forecast(
     backbone: Backbone,
     train: Sequence[ForecastRecord],
@@ -149,18 +164,11 @@ def train_forecast(
         BackboneError: the tokenizer splits a marker, the model's states are not finite, or the memory is out.
     """
     training, reader = training or ForecastTraining(), Reader(backbone)
-    no_memory = BackboneError(
-        "Training the forecast head ran out of memory; read fewer prompts (train_limit, validation_limit), or take "
-        "fewer layers or another device."
-    )
     shown, held = thinned(train, limits[0]), thinned(validation, limits[1])
-    with told_out_of_memory(no_memory):
+    with told_out_of_memory(NO_MEMORY):
         head = plain_head(reader.width, train, validation, training)
         features, held_features = reader.read(states(shown)), reader.read(states(held))
-        if not all(bool(torch.isfinite(values).all()) for values in (features, held_features)):
-            raise BackboneError(
-                "The model gives hidden states that are not finite; check its weights, or use 'default'."
-            )
+        check_finite(features, held_features)
         head.scale_to(features)
         head.plain.requires_grad_(False)
         learn, know = Lessons.of(shown), Lessons.of(held)

@@ -19,8 +19,17 @@ from llm import cards
 from llm.backbone import Backbone
 from llm.forecast_data import ForecastRecord, states
 from llm.forecast_fit import Lessons
-from llm.forecast_training import ForecastTraining, Reader, noted_base, plain_head, thinned
+from llm.forecast_training import (
+    NO_MEMORY,
+    ForecastTraining,
+    Reader,
+    check_finite,
+    noted_base,
+    plain_head,
+    thinned,
+)
 from llm.heads import QuantileHead, pinball_loss
+from llm.precision import told_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -80,30 +89,36 @@ def tune_forecast(
 
     Returns:
         What was noted beside the head, with the validation losses: from the numbers alone, the best, and all of them.
+
+    Raises:
+        BackboneError: the tokenizer splits a marker, the model's states are not finite, or the memory is out.
     """
     tuning = tuning or Tuning()
     shown, held = thinned(train, limits[0]), thinned(validation, limits[1])
-    head = plain_head(Reader(backbone).width, train, validation, tuning.head).to(backbone.device)
-    reader = Reader(_adapted(backbone, tuning))
-    head.scale_to(reader.read(states(thinned(shown, 200))).to(backbone.device))
-    learnt = [p for p in (*reader.backbone.model.parameters(), *head.text.parameters()) if p.requires_grad]
-    steps = max(1, round(tuning.epochs * len(shown) / tuning.batch))
-    optimizer = torch.optim.AdamW(learnt, lr=tuning.learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, tuning.learning_rate, steps + 1, pct_start=0.1)
-    losses, best, began_s = [_measure(reader, head, held)], _copies(learnt), time.monotonic()
-    tell(f"0/{steps}: {losses[0]:.4f}")
-    for step, batch in enumerate(_batches(shown, tuning, steps), start=1):
-        loss = forecast_loss(reader, head, batch)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(learnt, 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % max(1, steps // tuning.measures) == 0 or step == steps:
-            losses.append(_measure(reader, head, held))
-            tell(f"{step}/{steps}: {losses[-1]:.4f} ({time.monotonic() - began_s:.0f} s)")
-            if losses[-1] <= min(losses):
-                best = _copies(learnt)
+    with told_out_of_memory(NO_MEMORY):
+        head = plain_head(Reader(backbone).width, train, validation, tuning.head).to(backbone.device)
+        reader = Reader(_adapted(backbone, tuning))
+        features = reader.read(states(thinned(shown, 200)))
+        check_finite(features)
+        head.scale_to(features.to(backbone.device))
+        learnt = [p for p in (*reader.backbone.model.parameters(), *head.text.parameters()) if p.requires_grad]
+        steps = max(1, round(tuning.epochs * len(shown) / tuning.batch))
+        optimizer = torch.optim.AdamW(learnt, lr=tuning.learning_rate, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, tuning.learning_rate, steps + 1, pct_start=0.1)
+        losses, best, began_s = [_measure(reader, head, held)], _copies(learnt), time.monotonic()
+        tell(f"0/{steps}: {losses[0]:.4f}")
+        for step, batch in enumerate(_batches(shown, tuning, steps), start=1):
+            loss = forecast_loss(reader, head, batch)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(learnt, 1.0)
+            optimizer.step()
+            schedule.step()
+            if step % max(1, steps // tuning.measures) == 0 or step == steps:
+                losses.append(_measure(reader, head, held))
+                tell(f"{step}/{steps}: {losses[-1]:.4f} ({time.monotonic() - began_s:.0f} s)")
+                if losses[-1] <= min(losses):
+                    best = _copies(learnt)
     with torch.no_grad():
         for parameter, value in zip(learnt, best, strict=True):
             parameter.copy_(value)
@@ -155,7 +170,8 @@ def _copies(parameters: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 def _save(backbone: Backbone, head: QuantileHead, out: Path, about: dict[str, Any]) -> dict[str, Any]:
     """Write the adapter, its card, and the head that reads through it."""
     backbone.model.save_pretrained(out, save_embedding_layers=False)
-    cards.write_card(out, cards.Card(backbone.name, backbone.model_sha256, backbone.layers, about["tuning"]))
+    card = cards.Card(backbone.name, backbone.model_sha256, backbone.layers, about["tuning"], task=cards.FORECASTS)
+    cards.write_card(out, replace(card, records_sha256=about.get("records_sha256", "")))
     noted = {**about, **noted_base(replace(backbone, adapter=out))}
     head.cpu().save(out, noted)
     return noted

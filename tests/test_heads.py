@@ -199,7 +199,13 @@ def test_the_command_trains_an_adapter_with_the_head(
     about = LanguageModelForecaster(str(out)).about
     assert about["adapter_sha256"]
     assert about["records_sha256"] == said["records_sha256"]
-    assert "Forecast head" in (out / cards.TEXT).read_text()
+    card, text = cards.read_card(out), (out / cards.TEXT).read_text()
+    assert card is not None
+    assert (card.task, card.records_sha256) == (cards.FORECASTS, said["records_sha256"])
+    assert text.startswith("# Adapter for forecasts\n")
+    assert "Forecast head" in text
+    assert "Regret" not in text
+    assert not load(str(model), adapter=out).by_line  # it has not learnt to answer where a phase's line ends
 
 
 def test_gradients_reach_the_adapter(model: Path) -> None:
@@ -317,6 +323,16 @@ def test_out_of_memory_is_one_sentence(
     monkeypatch.setattr(place, broken)
     with pytest.raises(BackboneError, match=r"ran out of memory; read fewer prompts .* another device\.$"):
         train_forecast(backbone, TRAIN, VALIDATION, tmp_path, QUICK)
+    assert not list(tmp_path.iterdir())
+
+
+def test_out_of_memory_while_an_adapter_is_tuned(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr(forecast_tuning, "forecast_loss", broken)
+    with pytest.raises(BackboneError, match=r"ran out of memory; read fewer prompts .* another device\.$"):
+        tune_forecast(load(str(model)), TRAIN, VALIDATION, tmp_path, Tuning(rank=2, head=QUICK))
     assert not list(tmp_path.iterdir())
 
 

@@ -114,7 +114,7 @@ function likelihoods(decision) {
 
 // What the prompt says will come to each phase ("next7").
 function forecasts(decision) {
-  const lines = String(decision?.note.prompt || "").split("\n").filter((line) => / [A-Z]$/.test(line));
+  const lines = String(decision?.note.prompt || "").split("\n").filter((line) => /^(red|green).* [A-Z]$/.test(line));
   return lines.map((line) => (/\bnext(\d+\??)/.exec(line) || [])[1]);
 }
 

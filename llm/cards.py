@@ -95,6 +95,8 @@ def read_card(folder: Path) -> Card | None:
         card = Card(**{**found, **lists})
         if not (isinstance(card.layers, int) and isinstance(card.prompt_version, int)):
             raise ValueError("layers or prompt_version is no whole number")
+        if card.task not in (DECISIONS, FORECASTS):
+            raise ValueError(f"its task is neither {DECISIONS} nor {FORECASTS}")
     except (OSError, ValueError, TypeError, AttributeError) as error:
         line = " ".join(str(error).split())[:160]
         raise BackboneError(f"The card {file} is damaged ({line}); copy or train the adapter again.") from error

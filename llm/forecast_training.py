@@ -24,7 +24,7 @@ from llm.precision import has_bf16_units, told_out_of_memory
 from llm.prompt import phase_letters
 from llm.scorer import batches
 
-NO_MEMORY = BackboneError(
+NO_MEMORY = (
     "Training the forecast head ran out of memory; read fewer prompts (train_limit, validation_limit), or take fewer "
     "layers or another device."
 )
@@ -165,7 +165,7 @@ def train_forecast(
     """
     training, reader = training or ForecastTraining(), Reader(backbone)
     shown, held = thinned(train, limits[0]), thinned(validation, limits[1])
-    with told_out_of_memory(NO_MEMORY):
+    with told_out_of_memory(BackboneError(NO_MEMORY)):
         head = plain_head(reader.width, train, validation, training)
         features, held_features = reader.read(states(shown)), reader.read(states(held))
         check_finite(features, held_features)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from llm import cards
-from llm.backbone import Backbone
+from llm.backbone import Backbone, BackboneError
 from llm.forecast_data import ForecastRecord, states
 from llm.forecast_fit import Lessons
 from llm.forecast_training import (
@@ -95,7 +95,7 @@ def tune_forecast(
     """
     tuning = tuning or Tuning()
     shown, held = thinned(train, limits[0]), thinned(validation, limits[1])
-    with told_out_of_memory(NO_MEMORY):
+    with told_out_of_memory(BackboneError(NO_MEMORY)):
         head = plain_head(Reader(backbone).width, train, validation, tuning.head).to(backbone.device)
         reader = Reader(_adapted(backbone, tuning))
         features = reader.read(states(thinned(shown, 200)))

@@ -452,6 +452,7 @@ def test_card_gives_the_layers(llama: Path, tmp_path: Path) -> None:
     [
         ({"prompt_version": 1}, r"prompts of version 1, .* train it again"),
         ({"base_sha256": "0" * 64}, r"with other weights than those of"),
+        ({"task": "poems"}, r"card .* is damaged .its task is neither decisions nor forecasts"),
     ],
 )
 def test_foreign_adapters_are_one_sentence(changes: dict[str, Any], words: str, llama: Path, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def train_forecast(
       greenloop forecast --records forecasts --head runs/forecast
     """
     from llm import cards, forecast_data
-    from llm.backbone import load
+    from llm.backbone import ADAPTER_WEIGHTS, load
     from llm.forecast_training import ForecastTraining
     from llm.forecast_training import train_forecast as train
     from llm.forecast_tuning import Tuning, tune_forecast
@@ -105,11 +105,15 @@ def train_forecast(
         raise ForecastError("A head that reads through an adapter lies beside it: leave --out or --adapter out.")
     if tune and adapter is not None:
         raise ForecastError("With --tune the head gets an adapter of its own: leave --adapter or --tune out.")
+    folder, limits = adapter or out or Path("runs/forecast"), (train_limit, validation_limit)
+    if tune and (folder / ADAPTER_WEIGHTS).is_file():
+        card = cards.read_card(folder)
+        if card is None or card.task != cards.FORECASTS:
+            raise ForecastError(f"Folder {folder} holds an adapter for decisions; choose another --out for this one.")
     learn, held = (forecast_data.FILES.read_split(records, split) for split in ("train", "validation"))
     backbone = load(model, adapter, layers or (None if adapter else 6), threads, device)
     training = ForecastTraining(facts=not no_facts, text=replace(ForecastTraining().text, epochs=epochs or 30))
     about = {"records_sha256": forecast_data.learnt_sha256(records)}
-    folder, limits = adapter or out or Path("runs/forecast"), (train_limit, validation_limit)
     if tune:
         tuning = Tuning(epochs=epochs or 1, head=training)
         noted = tune_forecast(backbone, learn, held, folder, tuning, limits, about, partial(typer.echo, err=True))

@@ -85,7 +85,6 @@ def execute(request: Request, as_json: bool) -> None:
 
 def compare(request: Request) -> tuple[dict[str, Any], dict[str, Floats], list[ForecastRecord]]:
     """Fit and score all forecasters; returns what the JSON holds, the forecasts, and the records scored."""
-    from llm.forecast_training import thinned
 
     if request.on not in ("validation", forecast_data.HELD_OUT):
         raise RecordError(f"Forecasts are scored on held_out or validation records, not on '{request.on}'.")
@@ -93,7 +92,7 @@ def compare(request: Request) -> tuple[dict[str, Any], dict[str, Floats], list[F
     baseline = _baseline(request, specs)
     train, validation = (forecast_data.FILES.read_split(request.records, split) for split in ("train", "validation"))
     known = validation if request.on == "validation" else forecast_data.FILES.read_split(request.records, request.on)
-    scored = thinned(known, request.limit)
+    scored = shards.thinned(known, request.limit)
     scored_sha256, manifest_sha256 = records_sha256(scored), shards.file_sha256(request.records / shards.MANIFEST)
     kept = Kept(request.out, (scored_sha256, forecast_data.learnt_sha256(request.records)))
     said = {spec: _said(spec, kept, train, validation, scored) for spec in specs}

@@ -113,6 +113,8 @@ class LanguageModel(Controller):
         try:
             most = max((len(signal.phases) for signal in network.controllable), default=0)
             phase_letters(most)  # before the model, which takes longer
+            if self.adapter is not None:
+                cards.check_task(self.adapter, cards.read_card(self.adapter), cards.DECISIONS)
             self._scorer = _loaded(self.model, self.adapter, self.layers, self.precision, self.threads, self.device)
             self._scorer.prepare(most)
         except (BackboneError, PromptError) as error:

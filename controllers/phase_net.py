@@ -23,8 +23,7 @@ class PhaseNetController(Controller):
     those of the language model's prompt.
 
     Args:
-        folder: where ``greenloop train`` wrote it; ``auto`` is the one that ships, trained on the records of the
-            shipped adapter.
+        folder: where ``greenloop train`` wrote it; ``auto`` is the one that ships, the shipped adapter's teacher.
     """
 
     def __init__(self, folder: str = AUTO) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from llm import cards
-from llm.default_model import GGUF_SHA256, BackboneError, fetch, file_sha256, is_cached, quiet_transformers
+from llm.default_model import GGUF_SHA256, BackboneError, fetch, is_cached, quiet_transformers
 from llm.precision import out_of_memory
+from llm.shards import file_sha256
 
 __all__ = [
     "DEFAULT",
@@ -32,7 +33,8 @@ __all__ = [
 ]
 
 DEFAULT = "default"
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_ADAPTER_FILES = ("adapter_config.json", ADAPTER_WEIGHTS)
 
 
 @dataclass(frozen=True)

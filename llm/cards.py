@@ -130,6 +130,16 @@ def check_prompts(folder: Path, card: Card) -> None:
         )
 
 
+def check_task(folder: Path, card: Card | None, task: str) -> None:
+    """Make sure that an adapter was not trained for the other task; one without a card may be for any.
+
+    Raises:
+        BackboneError: it was.
+    """
+    if card is not None and card.task != task:
+        raise BackboneError(f"The adapter in {folder} was trained for {card.task}, not for {task}; name one that was.")
+
+
 _REGRET = (
     "## Regret on the validation records",
     "",

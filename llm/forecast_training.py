@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from llm.backbone import Backbone, BackboneError
@@ -23,6 +22,7 @@ from llm.heads import QuantileHead, quantiles
 from llm.precision import has_bf16_units, told_out_of_memory
 from llm.prompt import phase_letters
 from llm.scorer import batches
+from llm.shards import thinned
 
 NO_MEMORY = (
     "Training the forecast head ran out of memory; read fewer prompts (train_limit, validation_limit), or take fewer "
@@ -219,10 +219,3 @@ def noted_base(backbone: Backbone) -> dict[str, Any]:
         "adapter_sha256": backbone.adapter_sha256,
         "layers": backbone.layers,
     }
-
-
-def thinned(records: Sequence[ForecastRecord], limit: int) -> list[ForecastRecord]:
-    """At most so many records, evenly from all runs and minutes; 0 for all."""
-    if not 0 < limit < len(records):
-        return list(records)
-    return [records[i] for i in np.linspace(0, len(records) - 1, limit).round().astype(int)]

@@ -26,10 +26,10 @@ from llm.forecast_training import (
     check_finite,
     noted_base,
     plain_head,
-    thinned,
 )
 from llm.heads import QuantileHead, pinball_loss
 from llm.precision import told_out_of_memory
+from llm.shards import thinned
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,14 @@ import hashlib
 import json
 import os
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
 
 MANIFEST = "manifest.json"
 DECISION, FORECAST = "decision", "forecast"
@@ -81,7 +84,7 @@ class Shards(Generic[Record]):
         """
         try:
             rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             raise RecordError(f"Records {path} are damaged ({error}); delete the file and collect again.") from error
         try:
             return [self.record(row) for row in rows]
@@ -199,9 +202,17 @@ class Shards(Generic[Record]):
         return records
 
 
+def thinned(records: Sequence[Record], limit: int) -> list[Record]:
+    """At most so many records, evenly from all runs and minutes; 0 for all."""
+    if not 0 < limit < len(records):
+        return list(records)
+    return [records[i] for i in np.linspace(0, len(records) - 1, limit).round().astype(int)]
+
+
 def file_sha256(path: Path) -> str:
     """Hash of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -12,11 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from llm_tiny import write_model
+from records import make_record
 from synthetic_results import make_network, make_result
 
 from benchmarks import cli, doctor, results
 from benchmarks.groups import network_file
 from benchmarks.results import RESULT_SUFFIX
+from llm import dataset
 from scenarios import registry
 
 Run = Callable[..., tuple[int, str, str]]
@@ -278,3 +281,26 @@ def test_the_face_names_what_it_has() -> None:
     assert set(greenloop.__all__) == set(greenloop._PLACES) <= set(dir(greenloop))
     with pytest.raises(AttributeError, match="greenloop has no 'conquer'"):
         greenloop.conquer  # noqa: B018
+
+
+def test_json_of_a_training_is_all_that_stdout_gets(tmp_path: Path) -> None:
+    """In a process of its own, since the Trainer's own talk goes to the real stdout."""
+    model, records = write_model(tmp_path / "llama"), tmp_path / "records"
+    for split, first, count in (("train", 0, 64), ("validation", 100, 16)):
+        dataset.write_shard(records / split / "0.jsonl.gz", [make_record(first + i) for i in range(count)])
+    dataset.FILES.write_manifest(records, {})
+    options = ["--model", model, "--layers", "1", "--rank", "2", "--teacher", "shipped", "--epochs", "1", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.cli",
+        "train",
+        "--records",
+        records,
+        "--out",
+        tmp_path / "out",
+        *options,
+    ]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout)["taught_records"] > 0

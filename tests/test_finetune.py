@@ -201,6 +201,7 @@ def test_frozen_layers_stay(method: str, llama: Path, records: Path, tmp_path: P
     finetune.train(training, [records], tmp_path, quiet=True)
     if method == "lora":
         shutil.rmtree(tmp_path / "checkpoints/checkpoint-4")  # the last; the run goes on from the one before
+        (tmp_path / "metrics.json").unlink()
         finetune.train(training, [records], tmp_path, quiet=True)
     adapter = tmp_path / "adapter"
     made = load(str(adapter)) if method == "full" else load(str(llama), adapter=adapter)
@@ -284,6 +285,77 @@ def test_other_settings_in_the_same_folder(trained: tuple[Path, dict[str, Any]],
         finetune.train(
             tiny(llama, seed=5, epochs=2.0, learning_rate=3e-2, patience=24), [records], trained[0], quiet=True
         )
+
+
+def test_a_training_that_ended_is_not_done_again(
+    trained: tuple[Path, dict[str, Any]], llama: Path, records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, metrics = trained
+    monkeypatch.setattr(finetune.PhaseTrainer, "train", lambda *_, **__: pytest.fail("trained again"))
+    again = finetune.train(tiny(llama, epochs=12.0, learning_rate=3e-2, patience=24), [records], out, quiet=True)
+    assert again == json.loads(json.dumps(metrics))
+
+
+def test_early_stopping_counts_on_after_a_stop(
+    llama: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adapter is the same to the last bit as that of a run that nobody stopped."""
+    training = tiny(llama, epochs=12.0, learning_rate=3e-2, patience=2, teacher="shipped", evals_per_epoch=4)
+    whole = finetune.train(training, [records], tmp_path / "whole", quiet=True)
+    steps = max(row["step"] for row in whole["history"])
+    assert steps < 12 * 15  # it stopped early
+    save, saved = finetune.PhaseTrainer._save_checkpoint, []
+
+    def save_and_stop(trainer: Any, *arguments: Any) -> None:
+        save(trainer, *arguments)
+        saved.append(trainer.state.global_step)
+        if trainer.state.global_step == steps - 3:  # the measurement before the last: one without a gain is counted
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetune.PhaseTrainer, "_save_checkpoint", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        finetune.train(training, [records], tmp_path / "stopped", quiet=True)
+    after = finetune.train(training, [records], tmp_path / "stopped", quiet=True)
+    assert max(row["step"] for row in after["history"]) == steps == saved[-1]
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (tmp_path / "stopped/adapter" / name).read_bytes() == (tmp_path / "whole/adapter" / name).read_bytes()
+
+
+def test_an_adapter_file_is_the_same_whatever_the_order_of_its_names(
+    trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """PEFT keeps them as a set; an adapter's hash, which forecast heads are bound to, counts their order."""
+    found = json.loads((trained[0] / "adapter/adapter_config.json").read_text())["target_modules"]
+    assert found == sorted(found)
+
+
+def test_what_is_refused_claims_no_folder(
+    trained: tuple[Path, dict[str, Any]], llama: Path, records: Path, tmp_path: Path
+) -> None:
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({"layers": 99}, "99"),
+        ({"teacher": str(tmp_path)}, "no usable phase network"),
+        ({"start": str(trained[0])}, "no adapter of greenloop for 2 layers"),
+        ({"start": str(tmp_path / "none")}, "no adapter of greenloop for 2 layers"),
+        ({"horizon_s": 45.0}, "45"),
+        ({"epochs": float("inf")}, "epochs is inf"),
+        ({"sharpen": float("nan")}, "sharpen is nan"),
+        ({"start": str(trained[0] / "adapter"), "method": "prefix"}, "prefix cannot go on"),
+        ({"start": str(trained[0] / "adapter"), "method": "adalora"}, "adalora cannot go on"),
+    ]
+    for changes, words in bad:
+        with pytest.raises((TrainingError, BackboneError, RecordError), match=words):
+            finetune.train(tiny(llama, **changes), [records], tmp_path / "out", quiet=True)
+        assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_for_forecasts_decides_nothing(llama: Path, records: Path, tmp_path: Path) -> None:
+    folder = carded(tmp_path / "forecasts", llama, task=cards.FORECASTS)
+    with pytest.raises(BackboneError, match="was trained for forecasts, not for decisions"):
+        finetune.train(tiny(llama, start=str(folder)), [records], tmp_path / "out", quiet=True)
+    controller = LanguageModel(model=str(llama), adapter=str(folder))
+    with pytest.raises(ControllerError, match="was trained for forecasts, not for decisions"):
+        controller.reset(crossing(), 1)
 
 
 @pytest.mark.parametrize(

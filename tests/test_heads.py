@@ -13,7 +13,7 @@ from forecasts import make_record, make_report, make_state, write_folder
 from llm_tiny import cut, write_adapter, write_model
 
 from benchmarks import forecast_cli
-from llm import cards, forecast_training, forecast_tuning, heads
+from llm import cards, forecast_training, forecast_tuning, heads, shards
 from llm.backbone import Backbone, BackboneError, load
 from llm.forecast_data import ForecastRecord, states
 from llm.forecast_fit import Fit, Lessons
@@ -163,9 +163,7 @@ def test_text_alone_can_be_learnt_from(backbone: Backbone, tmp_path: Path) -> No
 def test_limits_read_fewer_prompts(backbone: Backbone, tmp_path: Path) -> None:
     noted = train_forecast(backbone, TRAIN, VALIDATION, tmp_path, QUICK, limits=(10, 5))
     assert (noted["train_prompts"], noted["validation_prompts"]) == (10, 5)
-    assert [record.state.time_s for record in forecast_training.thinned(TRAIN, 3)] == [
-        TRAIN[k].state.time_s for k in (0, 40, 79)
-    ]
+    assert [record.state.time_s for record in shards.thinned(TRAIN, 3)] == [TRAIN[k].state.time_s for k in (0, 40, 79)]
 
 
 def test_low_rank_adaptation_leaves_an_adapter_and_a_head(model: Path, tmp_path: Path) -> None:
@@ -206,6 +204,10 @@ def test_the_command_trains_an_adapter_with_the_head(
     assert "Forecast head" in text
     assert "Regret" not in text
     assert not load(str(model), adapter=out).by_line  # it has not learnt to answer where a phase's line ends
+    cards.write_card(out, replace(card, task=cards.DECISIONS))
+    with pytest.raises(ForecastError, match=r"holds an adapter for decisions; choose another --out"):
+        forecast_cli.train_forecast(folder, out, str(model), layers=2, tune=True)
+    assert cards.read_card(out) == replace(card, task=cards.DECISIONS)
 
 
 def test_gradients_reach_the_adapter(model: Path) -> None:

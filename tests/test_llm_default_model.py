@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from llm import default_model
-from llm.default_model import BackboneError, cached_folder, fetch, file_sha256, is_cached, models_dir
+from llm.default_model import BackboneError, cached_folder, fetch, is_cached, models_dir
+from llm.shards import file_sha256
 
 
 @pytest.fixture

@@ -56,26 +56,30 @@ def collect(
         head: folder of a forecast head; its part that reads no text gives the forecast source ``own``.
 
     Raises:
+        ControllerError: a policy cannot be made.
         ForecastError: there is no such head.
         RecordError: the folder holds records of other settings, or cannot be written.
         KeyboardInterrupt: passed on; finished episodes are on disk.
     """
     settings = episodes[0].settings if episodes else Settings()
-    recording.claim(folder, dataset.FILES, settings)
     _numbers_only(head)  # say at once that there is none
+    sources = _sources(settings, head)
+    recording.claim(folder, dataset.FILES, settings, sources)
     jobs = [Job(episode, folder, head) for episode in episodes]
     failed = recording.record_all(jobs, record_episode, dataset.FILES, workers, progress)
-    return dataset.FILES.write_manifest(folder, _about(settings, failed, head))
+    label = {"horizons_s": list(HORIZONS_S), "then": settings.then}
+    return dataset.FILES.write_manifest(folder, {**recording.about(settings, failed, sources), "label": label})
 
 
-def _about(settings: Settings, failed: dict[str, str], head: Path | None) -> dict[str, Any]:
-    return {
-        **recording.about(settings, failed),
-        "policies_sha256": {
-            f"{spec} {name}": provenance.content_sha256(path)
-            for spec in sorted({*settings.drive, settings.then})
-            for name, path in controllers.files(spec).items()
-        },
-        "label": {"horizons_s": list(HORIZONS_S), "then": settings.then},
-        "forecast_head_sha256": None if head is None else provenance.content_sha256(head),
-    }
+def _sources(settings: Settings, head: Path | None) -> dict[str, str | None]:
+    """Hashes of the files by which policies decide, and of the forecast head (None without one).
+
+    Raises:
+        ControllerError: there is no such policy, or it cannot be made.
+    """
+    found: dict[str, str | None] = {"forecast head": None if head is None else provenance.content_sha256(head)}
+    for spec in sorted({*settings.drive, settings.then}):
+        controllers.make(spec)  # here once, and not in each episode
+        for name, read in {**controllers.files(spec), **controllers.depends_on(spec)}.items():
+            found[f"{spec} {name}"] = provenance.content_sha256(read) if isinstance(read, Path) else read
+    return found

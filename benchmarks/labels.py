@@ -209,7 +209,7 @@ class Minutes(MinuteCounts):
     def complete(self, record: Record, signal: Signal) -> Record:
         """The record with its arrivals: as in the minute before, and as they came; none in an imagined state."""
         if record.behaviour.endswith(IMAGINED):
-            return record
+            return replace(record, next_veh={})
         known = {"persistence": self.before(record.time_s), "reference": self.within_a_minute(record.time_s)}
         said = {name: phase_arrivals(signal, veh) for name, veh in known.items()}
         return replace(record, next_veh={**said, **record.next_veh})

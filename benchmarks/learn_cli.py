@@ -23,7 +23,7 @@ def collect(
     scenarios: Annotated[
         str, typer.Option(help="train or validation: that split's mixture of cities; or names, separated by commas.")
     ] = "train",
-    split: Annotated[str, typer.Option(help="The split of scenarios given by name.")] = "train",
+    split: Annotated[str | None, typer.Option(help="The split of scenarios given by name.  [default: train]")] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Runs; a larger number later adds to the same folder.")] = 250,
     out: Annotated[Path, typer.Option(help="Folder of the records; finished episodes in it are kept.")] = Path(
         "records"
@@ -64,9 +64,15 @@ def collect(
     """
     from benchmarks import collect as collecting
     from benchmarks import episodes as drawing
+    from llm.shards import RecordError
     from sim.workers import usable_cores
 
     named = scenarios not in ("train", "validation")
+    if not named and split not in (None, scenarios):
+        raise RecordError(
+            f"The options ask for {scenarios} scenarios and the split {split}: give --scenarios {split}, or names of "
+            "scenarios with --split."
+        )
     settings = drawing.Settings(
         minutes,
         per_episode,
@@ -78,7 +84,7 @@ def collect(
         imagined_share=imagined,
     )
     names = tuple(name.strip() for name in scenarios.split(",")) if named else ()
-    planned = drawing.plan(split if named else scenarios, episodes, settings, names)
+    planned = drawing.plan(split or "train" if named else scenarios, episodes, settings, names)
     manifest = collecting.collect(planned, out, workers or usable_cores(), _tell, forecast_head)
     counts = {name: dict(found) for name, found in manifest["counts"].items()}
     if as_json:
@@ -133,7 +139,7 @@ def train(
     ] = 4,
     threads: Annotated[int, typer.Option(min=1, help="Torch threads.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    seed: Annotated[int, typer.Option(help="Of initialisation and order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of initialisation and order.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Train an adapter on records, measure it on validation, and write it with its card and a learning curve.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,25 +100,45 @@ def _load(name: str) -> None:
     registry.load(name)
 
 
-def claim(folder: Path, shards: Shards[Any], settings: DataclassInstance) -> None:
+def claim(
+    folder: Path, shards: Shards[Any], settings: DataclassInstance, sources: Mapping[str, str | None] | None = None
+) -> None:
     """Note the settings in a new folder, or make sure that an old one has the same.
 
+    Args:
+        folder: of the records.
+        shards: what they are.
+        settings: of the runs.
+        sources: hashes of what else decides what the records say, by name: policies' files, a forecast head.
+
     Raises:
-        RecordError: it holds records of other settings, or cannot be read or written.
+        RecordError: it holds records of other settings or sources, or cannot be read or written.
     """
+    known = {"settings_sha256": _sha256(settings), "sources_sha256": dict(sources or {})}
     if not (folder / MANIFEST).is_file():
-        shards.begin(folder, {"settings_sha256": _sha256(settings)})
-    elif shards.read_manifest(folder).get("settings_sha256") != _sha256(settings):
+        shards.begin(folder, known)
+        return
+    found = shards.read_manifest(folder)
+    if found.get("settings_sha256") != known["settings_sha256"]:
         raise RecordError(f"Folder {folder} holds records of other settings; repeat those or choose another folder.")
+    noted = found.get("sources_sha256", known["sources_sha256"])
+    if differing := sorted(name for name, digest in (sources or {}).items() if noted.get(name) != digest):
+        raise RecordError(
+            f"Folder {folder} holds records made with another {', another '.join(differing)} than it is now; choose "
+            "another folder."
+        )
 
 
-def about(settings: DataclassInstance, failed: dict[str, str]) -> dict[str, Any]:
+def about(
+    settings: DataclassInstance, failed: dict[str, str], sources: Mapping[str, str | None] | None = None
+) -> dict[str, Any]:
     """What a manifest says of how its records were made."""
     git = provenance.git()
     return {
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": asdict(settings),
         "settings_sha256": _sha256(settings),
+        "sources_sha256": dict(sources or {}),
         "versions": provenance.versions(),
         "git": git.model_dump() if git else None,
         "failed": failed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,16 +15,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import crossing, make_observation
+from records import make_record
 
-from benchmarks import collect, episodes
+from benchmarks import collect, episodes, learn_cli
 from benchmarks.behaviour import Behaviour, prepared
 from benchmarks.episodes import Episode, Settings
 from benchmarks.imagined import LONGER_FACTOR, MAX_AGE_S, STARVED_S, imagined
 from benchmarks.labels import HORIZONS_S
-from controllers.base import RunContext
+from controllers.base import ControllerError, RunContext
 from controllers.holding import Holding
-from llm import dataset
+from llm import dataset, phase_net
+from llm.cards import SHIPPED
 from llm.facts import FACTS
+from llm.forecasters import ForecastError
 from llm.shards import RecordError
 from scenarios import registry
 from sim.session import Session
@@ -131,13 +135,13 @@ def test_records_without_branches(tmp_path: Path) -> None:
     """The same facts and texts, no costs; imagined states are told apart and carry no forecast."""
     settings = replace(QUICK, records_per_episode=40, branches=False, imagined_share=0.5)
     episode = replace(quick(behaviour="greedy", random_share=0.0), settings=settings)
-    collect.record_episode(collect.Job(episode, tmp_path))
+    collect.record_episode(collect.Job(episode, tmp_path, SHIPPED))
     records = dataset.FILES.read(tmp_path / episode.file_name)
     made_up = [record for record in records if record.behaviour.endswith(",imagined")]
     seen = [record for record in records if record not in made_up]
     assert min(len(made_up), len(seen)) >= 5
     assert all(record.horizons_s == record.costs_veh_s == record.local_veh_s == [] for record in records)
-    assert all(set(record.next_veh) == {"persistence", "reference"} for record in seen)
+    assert all(set(record.next_veh) == {"persistence", "reference", "own"} for record in seen)
     assert not any(record.next_veh for record in made_up)
     for record in records:  # text and numbers tell of one state
         waits = [int(line.split(" wait")[1].split()[0]) for line in record.prompt.splitlines() if " wait" in line]
@@ -205,6 +209,44 @@ def test_collecting_resumes_and_counts(tmp_path: Path) -> None:
     assert more["counts"]["train"]["records"] == len(dataset.FILES.read_split(tmp_path, "train"))
     with pytest.raises(RecordError, match="other settings"):
         collect.collect(episodes.plan("train", 1, Settings(), ["cologne1"]), tmp_path, 1, progress)
+
+
+def test_one_folder_has_one_head_and_one_of_each_policy(tmp_path: Path) -> None:
+    policy = Path(shutil.copytree(phase_net.SHIPPED, tmp_path / "net"))
+    settings = replace(QUICK, drive=(f"phase_net:folder={policy}",))
+
+    def run(head: Path | None) -> None:
+        collect.collect([replace(quick(), settings=settings)], tmp_path / "out", 1, lambda *_: None, head)
+
+    run(SHIPPED)
+    with pytest.raises(RecordError, match=r"made with another forecast head than .* another folder\.$"):
+        run(None)
+    (policy / phase_net.ABOUT).write_text("{}")
+    with pytest.raises(RecordError, match=r"made with another phase_net:folder=\S+ parameter folder than"):
+        run(SHIPPED)
+
+
+def test_what_is_refused_claims_no_folder(tmp_path: Path) -> None:
+    for changes, head, words in (
+        ({"drive": ("nobody",)}, None, "nobody"),
+        ({"then": "nobody"}, None, "nobody"),
+        ({}, tmp_path / "none", "none"),
+    ):
+        planned = [replace(quick(), settings=replace(QUICK, **changes))]
+        with pytest.raises((ControllerError, ForecastError), match=words):
+            collect.collect(planned, tmp_path / "out", 1, lambda *_: None, head)
+        assert not (tmp_path / "out").exists()
+    with pytest.raises(RecordError, match="give --scenarios validation"):
+        learn_cli.collect(split="validation", out=tmp_path / "out")
+
+
+def test_a_damaged_file_is_collected_again(tmp_path: Path) -> None:
+    file = tmp_path / "train/0.jsonl.gz"
+    dataset.write_shard(file, [make_record(0)])
+    whole = file.read_bytes()
+    for place in range(10, len(whole), 7):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        assert not dataset.FILES.is_done(file)
 
 
 def test_a_failed_episode_stops_no_other(tmp_path: Path) -> None:

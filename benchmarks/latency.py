@@ -23,14 +23,14 @@ import numpy as np
 from benchmarks import provenance
 from benchmarks.cell import Cell, run_cell
 from controllers import registry as controllers
-from controllers.base import RunContext
+from controllers.base import ControllerError, RunContext
 from controllers.language_model import AUTO, MAX_REMEMBERED, LanguageModel
 from llm.backbone import Backbone, BackboneError, load
 from llm.precision import BF16, FP32
 from llm.prompt import signal_prompt
 from llm.scorer import CLOSE_NATS, PhaseScorer
 from scenarios import registry
-from scenarios.spec import Scenario
+from scenarios.spec import Scenario, ScenarioError
 from sim.session import Session
 from sim.timings import NATIVE
 
@@ -111,7 +111,7 @@ def times(backbone: Backbone, sample: Asked, batch: int, rounds: int) -> dict[st
     measured = ways(backbone)
     wall: dict[str, list[float]] = {name: [] for name in measured}
     thread: dict[str, list[float]] = {name: [] for name in measured}
-    starts = [i * batch % max(len(sample.prompts) - batch + 1, 1) for i in range(rounds + 1)]
+    starts = [i * batch % (len(sample.prompts) - batch + 1) for i in range(rounds + 1)]
     for number, start in enumerate(starts):
         part = slice(start, start + batch)
         for name, way in measured.items():
@@ -209,12 +209,16 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     sample = drawn.sample(chosen.prompts)
     unasked = AUTO if not chosen.layers else None  # the adapter that ships is for its own layers only
     adapter = LanguageModel(chosen.model, chosen.adapter or unasked).adapter
+    batches = [batch for batch in BATCHES if batch <= len(sample.prompts)]
+    if left_out := sorted(set(BATCHES) - set(batches)):
+        counts = ", ".join(map(str, left_out))
+        print(f"Batches of {counts} left out: there are {len(sample.prompts)} different prompts.", file=sys.stderr)
     curve: dict[str, Any] = {}
     for layers in chosen.layers or (None,):
         backbone = load(chosen.model, adapter, layers, chosen.threads, chosen.device)
         print(f"{backbone.layers} layers", file=sys.stderr)
         found: dict[str, Any] = {
-            f"batch_{batch}": times(backbone, sample, batch, _rounds(chosen, batch)) for batch in BATCHES
+            f"batch_{batch}": times(backbone, sample, batch, _rounds(chosen, batch)) for batch in batches
         }
         found["tokens_per_prompt"] = _round(
             np.mean([len(row) for row in backbone.tokenizer(sample.prompts)["input_ids"]])
@@ -247,6 +251,12 @@ def _device(device: str) -> str:
     return f"{device}: {torch.cuda.get_device_name()}"
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number above 0")
+    return int(text)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the measurements and print (or write) them as JSON."""
     parser = argparse.ArgumentParser(
@@ -254,11 +264,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--model", default="default")
     parser.add_argument("--adapter", help="folder; the one that ships when this and --layers are missing")
-    parser.add_argument("--layers", type=int, nargs="*", default=None, help=f"such as {' '.join(map(str, LAYERS))}")
+    parser.add_argument(
+        "--layers", type=_positive, nargs="*", default=None, help=f"such as {' '.join(map(str, LAYERS))}"
+    )
     parser.add_argument("--scenario", default="cologne8")
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--prompts", type=int, default=96, help="sampled of the scenario's")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--prompts", type=_positive, default=96, help="sampled of the scenario's")
+    parser.add_argument("--threads", type=_positive, default=1)
     parser.add_argument("--device", default=None, help="cpu or cuda; cuda where there is one")
     parser.add_argument("--no-hour", dest="hour", action="store_false", help="leave the whole run out")
     parser.add_argument("--no-agreement", dest="agreement", action="store_false", help="leave bf16's decisions out")
@@ -269,9 +281,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import torch
 
         chosen.device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        measured = measure(chosen)
+    except (BackboneError, ControllerError, ScenarioError) as error:
+        sys.exit(f"greenloop: {error}")
     report = {
         "what": "milliseconds a signal's decision, beside the plain transformers call (fp32, all logits)",
-        **measure(chosen),
+        **measured,
         "versions": provenance.versions(),
         "machine": provenance.machine(),
     }

@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks import results, stats, style
+from benchmarks.groups import case_key, case_names
 from benchmarks.results import ResultError, RunResult
 
 BATCH = "batch_8"
@@ -28,18 +29,19 @@ def table(runs: Sequence[RunResult], latency: dict[str, object]) -> pd.DataFrame
     """One row per scenario and controller: mean delay with its 95 % interval, and what a decision costs.
 
     Args:
-        runs: of any controllers.
+        runs: of any controllers, each cell once (``results.newest``).
         latency: the report of ``benchmarks.latency``.
 
     Raises:
         ResultError: the report does not hold the layers of some controller.
     """
+    names = case_names(runs)
     groups: dict[tuple[str, str, int | None], list[float]] = {}
     for run in runs:
         layers = (run.controller.loaded or {}).get("layers")
         delay_s = run.metrics["delay_s"]
         assert delay_s is not None
-        key = (run.scenario.name, run.controller.name, None if layers is None else int(layers))
+        key = (names[case_key(run)], run.controller.name, None if layers is None else int(layers))
         groups.setdefault(key, []).append(delay_s)
     rows = []
     for (scenario, controller, layers), delays in sorted(groups.items(), key=lambda group: (group[0][0], str(group))):
@@ -53,7 +55,7 @@ def table(runs: Sequence[RunResult], latency: dict[str, object]) -> pd.DataFrame
 def _ms(latency: dict[str, object], layers: int) -> float:
     try:
         ways = latency["layers"][str(layers)][BATCH]  # type: ignore[index]
-        return float(min(ways[way]["ms_p50"] for way in ("fp32", "bf16")))
+        return float(min(ways[way]["ms_p50"] for way in ("fp32", "bf16") if way in ways))
     except (KeyError, TypeError, ValueError) as error:
         raise ResultError(
             f"The latency report says nothing about {layers} layers; run 'python -m benchmarks.latency --layers "
@@ -102,9 +104,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         runs, problems = results.read_folder(chosen.results)
         for problem in problems:
             print(problem, file=sys.stderr)
+        runs, note = results.newest(runs)
+        if note:
+            print(note, file=sys.stderr)
         rows = table(runs, json.loads(chosen.latency.read_text(encoding="utf-8")))
         if not rows.layers.notna().any():
             raise ResultError(f"Folder {chosen.results} holds no run of a language model.")
+        rows = rows[rows.scenario.isin(rows.scenario[rows.layers.notna()])]  # a panel needs a model
     except (ResultError, OSError, ValueError) as error:
         sys.exit(f"greenloop: {error}")
     chosen.out.mkdir(parents=True, exist_ok=True)

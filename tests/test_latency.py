@@ -50,7 +50,8 @@ def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 <= report["prompts"]["repeated_share"] < 1
     assert "cpu" in report["machine"]
     for found in report["layers"].values():
-        for batch in latency.BATCHES:
+        assert "batch_32" not in found  # one signal asks twelve times a minute
+        for batch in (1, 8):
             for way in ("plain", "fp32", "bf16"):
                 assert found[f"batch_{batch}"][way]["ms_p95"] >= found[f"batch_{batch}"][way]["ms_p50"] > 0
             assert found[f"batch_{batch}"]["plain"]["plain_over_this_wall"] == 1
@@ -76,3 +77,19 @@ def test_the_plain_call_is_the_whole_model(tmp_path: Path, monkeypatch: pytest.M
     width = max(len(row) for row in backbone.tokenizer(["Green A", "Green A age12"])["input_ids"])
     assert seen == [(2, width, len(backbone.tokenizer))]
     assert np.prod(seen[0]) > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--scenario", "nowhere"], "nowhere"),
+        (["--minutes", "1", "--layers", "99"], "99"),
+        (["--minutes", "1", "--adapter", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_options_are_one_sentence(options: list[str], words: str, tmp_path: Path) -> None:
+    model = str(write_model(tmp_path / "llama"))
+    with pytest.raises(SystemExit, match=rf"^greenloop: .*{words}"):
+        latency.main(["--scenario", "cologne1", "--model", model, "--device", "cpu", *options])
+    with pytest.raises(SystemExit):
+        latency.main(["--layers", "0"])

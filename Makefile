@@ -42,7 +42,7 @@ HEAD := $(BIN)/greenloop train-forecast --threads $(THREADS) --records $(ADAPTER
 COLLECT := $(BIN)/greenloop collect --per-episode 60 --forecast-head $(ADAPTER)/head
 TRAIN := $(BIN)/greenloop train --threads $(THREADS) --layers 4 --distil 0.9
 NET := phase_net:folder=$(ADAPTER)/first/phase_net
-MORE := $(COLLECT) --draw-seed 1 --drive $(NET) --drive $(NET) --drive holding --then $(NET) --out $(ADAPTER)/more
+MORE := $(COLLECT) --draw-seed 1 --drive $(NET) --drive $(NET) --drive holding --out $(ADAPTER)/more
 # Without branches: the plain network answers. Crowded junctions, and lanes that have waited for minutes.
 CHEAP := $(COLLECT) --no-branches --per-episode 330 --draw-seed 2 --drive $(NET)
 CROWDED := $(CHEAP) --demand-scales 1.2 2.4 --out $(ADAPTER)/crowded

@@ -15,6 +15,7 @@ from benchmarks.episodes import Episode, Settings
 from benchmarks.labels import HORIZONS_S, Recorder
 from benchmarks.recording import Progress
 from controllers import registry as controllers
+from controllers.base import ControllerError
 from llm import dataset
 from llm.forecasters import Forecaster
 
@@ -81,5 +82,7 @@ def _sources(settings: Settings, head: Path | None) -> dict[str, str | None]:
     for spec in sorted({*settings.drive, settings.then}):
         controllers.make(spec)  # here once, and not in each episode
         for name, read in {**controllers.files(spec), **controllers.depends_on(spec)}.items():
+            if isinstance(read, Path) and not read.exists():
+                raise ControllerError(f"The {name} of {spec} is missing: there is no {read}; name one that is there.")
             found[f"{spec} {name}"] = provenance.content_sha256(read) if isinstance(read, Path) else read
     return found

@@ -109,7 +109,9 @@ def train_forecast(
     if tune and (folder / ADAPTER_WEIGHTS).is_file():
         card = cards.read_card(folder)
         if card is None or card.task != cards.FORECASTS:
-            raise ForecastError(f"Folder {folder} holds an adapter for decisions; choose another --out for this one.")
+            raise ForecastError(
+                f"Folder {folder} holds an adapter that is not for forecasts; choose another --out for this one."
+            )
     learn, held = (forecast_data.FILES.read_split(records, split) for split in ("train", "validation"))
     backbone = load(model, adapter, layers or (None if adapter else 6), threads, device)
     training = ForecastTraining(facts=not no_facts, text=replace(ForecastTraining().text, epochs=epochs or 30))

@@ -85,7 +85,6 @@ def execute(request: Request, as_json: bool) -> None:
 
 def compare(request: Request) -> tuple[dict[str, Any], dict[str, Floats], list[ForecastRecord]]:
     """Fit and score all forecasters; returns what the JSON holds, the forecasts, and the records scored."""
-
     if request.on not in ("validation", forecast_data.HELD_OUT):
         raise RecordError(f"Forecasts are scored on held_out or validation records, not on '{request.on}'.")
     specs = _specs(request)

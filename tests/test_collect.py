@@ -230,6 +230,7 @@ def test_what_is_refused_claims_no_folder(tmp_path: Path) -> None:
     for changes, head, words in (
         ({"drive": ("nobody",)}, None, "nobody"),
         ({"then": "nobody"}, None, "nobody"),
+        ({"drive": (f"language_model:adapter={tmp_path / 'gone'}",)}, None, "adapter of .* is missing"),
         ({}, tmp_path / "none", "none"),
     ):
         planned = [replace(quick(), settings=replace(QUICK, **changes))]

@@ -205,7 +205,7 @@ def test_the_command_trains_an_adapter_with_the_head(
     assert "Regret" not in text
     assert not load(str(model), adapter=out).by_line  # it has not learnt to answer where a phase's line ends
     cards.write_card(out, replace(card, task=cards.DECISIONS))
-    with pytest.raises(ForecastError, match=r"holds an adapter for decisions; choose another --out"):
+    with pytest.raises(ForecastError, match=r"holds an adapter that is not for forecasts; choose another --out"):
         forecast_cli.train_forecast(folder, out, str(model), layers=2, tune=True)
     assert cards.read_card(out) == replace(card, task=cards.DECISIONS)
 

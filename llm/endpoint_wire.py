@@ -18,13 +18,14 @@ from llm.endpoint_options import EndpointOptions
 from llm.prompt import phase_letters
 
 #: Raise with every change of the system message or of the request: recorded answers belong to one version.
-REQUEST_VERSION = 2
+REQUEST_VERSION = 3
 #: Tells a model that was not fine-tuned what the prompt's words mean.
 SYSTEM = """\
 You control the traffic signal of one junction. You get its state, one line for each phase, its letter at the end.
 change: seconds that a change of phase costs. green: the phase shown now, with its seconds of green so far.
 go: movements with priority. give: movements that must give way. queue: halted vehicles. wait: longest wait in seconds.
-near, mid, far: vehicles 0-50, 50-100 and 100-200 m before the stop line. room: free tenths of the road behind.
+near, mid, far: vehicles 0-50, 50-100 and 100-200 m before the stop line. Behind a slash: those that have priority.
+room: free tenths of the road behind.
 A ? stands where a detector is out. Reports tell of incidents before or after the phases named.
 Choose the phase that should be green next so that the delay of all vehicles together stays small.
 Reply with JSON only, such as {"phase": "A"}."""

@@ -25,7 +25,7 @@ NOTHING = {"queue": 0, "wait": 0, "near": 0, "mid": 0, "far": 0, "room": 9, "nex
 GROUPS = {"traffic": ("queue", "wait", "near", "mid", "far", "next")}
 #: A second reason is told if it weighs at least this share of the first; nothing is, below so much log-odds.
 SHARE, LEAST_NATS = 0.5, 0.05
-_FACT = re.compile(r"([a-z]+)(\d+\??|\?)")
+_FACT = re.compile(r"([a-z]+)((?:\d+\??|\?)(?:/(?:\d+\??|\?))?)")
 _REPORT = re.compile(r"Report ([^:]*): (?:\d\d:\d\d )?(.*)")
 
 
@@ -36,7 +36,7 @@ class Fact:
     Attributes:
         kind: ``queue``, ``wait``, ..., ``age``, ``green`` (which phase is green), ``report`` or a key of ``GROUPS``.
         phase: letter of the phase that it is about; empty for a report.
-        value: as the prompt has it: a number, maybe with ``?``, or a report's words.
+        value: as the prompt has it: a number, maybe with ``?``, or two with a slash, or a report's words.
         without: the prompt without it.
     """
 
@@ -182,7 +182,10 @@ def _sentence(prompt: str, chosen: int, effects: Sequence[Effect]) -> str:
 
 def _reason(fact: Fact, chosen: str) -> str:
     """The fact as a clause after "because"."""
-    to, number = "it" if fact.phase == chosen else fact.phase, fact.value.rstrip("?") or "an unknown number of"
+    to, number = (
+        "it" if fact.phase == chosen else fact.phase,
+        fact.value.partition("/")[0].rstrip("?") or "an unknown number of",
+    )
     plural = number != "1"
     vehicles = f"{number} vehicle{'s' if plural else ''}"
     full = "full" if number == "0" else f"only {number} tenths free" if number.isdigit() else "of unknown room"

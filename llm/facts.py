@@ -8,13 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from llm.prompt import intergreen_s, protected_exits, report_places
+from llm.prompt import intergreen_s, priority_shares, protected_exits, report_places
 from sim.network import Network, Phase, Signal
 from sim.observation import Observation
 from sim.timings import NATIVE, Timings
 
-#: Columns of ``phase_facts``. ``blocked_before`` and ``blocked_after`` are the share of lanes that reports call blocked
-#: upstream and downstream (1 where a report does not say), 0 without reports.
+#: Columns of ``phase_facts``. ``priority_...`` are those vehicles that need not give way (``priority_shares``).
+#: ``blocked_before`` and ``blocked_after`` are the share of lanes that reports call blocked upstream and downstream (1
+#: where a report does not say), 0 without reports.
 FACTS = (
     "is_current",
     "age_s",
@@ -27,6 +28,10 @@ FACTS = (
     "near_veh",
     "mid_veh",
     "far_veh",
+    "priority_queue_veh",
+    "priority_near_veh",
+    "priority_mid_veh",
+    "priority_far_veh",
     "room_share",
     "known_share",
     "blocked_before",
@@ -44,26 +49,28 @@ def phase_facts(
     age_s, change_s = float(observation.phase_age_s[signal.index]), float(intergreen_s(signal, timings))
     rows = [
         [float(phase.index == current), age_s if phase.index == current else 0.0, change_s]
-        + _lane_facts(network, phase, observation)
+        + _lane_facts(network, signal, phase, observation)
         + reports[phase.index]
         for phase in signal.phases
     ]
     return np.array(rows)
 
 
-def _lane_facts(network: Network, phase: Phase, observation: Observation) -> list[float]:
-    lanes, exits = list(phase.lanes), protected_exits(phase)
+def _lane_facts(network: Network, signal: Signal, phase: Phase, observation: Observation) -> list[float]:
+    lanes, exits, shares = list(phase.lanes), protected_exits(phase), np.array(priority_shares(signal, phase))
     letters = [phase.state[movement.link] for movement in phase.movements]
-    zones = np.nan_to_num(observation.zone_veh[lanes]).sum(axis=0)
+    queues, zones = np.nan_to_num(observation.queue_veh[lanes]), np.nan_to_num(observation.zone_veh[lanes])
     waits = np.nan_to_num(observation.wait_s[lanes])
     room = np.nan_to_num(observation.exit_room_veh[exits], nan=1e3) / np.maximum(network.exit_length_m[exits] / 7.5, 1)
     return [
         float(letters.count("G")),
         float(letters.count("g")),
         float(len(lanes)),
-        float(np.nan_to_num(observation.queue_veh[lanes]).sum()),
+        float(queues.sum()),
         float(waits.max(initial=0.0)),
-        *(float(count) for count in zones),
+        *zones.sum(axis=0).tolist(),
+        float(shares @ queues),
+        *(shares @ zones).tolist(),
         float(np.clip(room, 0, 1).min(initial=1.0)),
         float(observation.lane_ok[lanes].mean()),
     ]

@@ -2,7 +2,7 @@
 
     change5
     Report before A: 07:12 crash on Aachener Strasse, one of two lanes blocked
-    red go2 give1 queue12 wait35 near5 mid3 far4 room9 next7 A
+    red go2 give1 queue12/9 wait35 near5/4 mid3/2 far4/3 room9 next7 A
     green12 go1 queue0 wait0 near1 mid0 far2 room8 next3 B
     Best phase:
 
@@ -13,11 +13,12 @@ phase's facts have been seen, and reports stand above all of them.
 ``change`` is what a change of phase costs here, yellow and all-red (s). Facts of a phase: ``green`` with the seconds of
 green so far, or ``red``; ``go`` movements that need not give way and ``give`` those that must (left out where there are
 none); over the lanes that have green in it: ``queue`` halted vehicles, ``wait`` the longest wait (s), ``near``, ``mid``
-and ``far`` vehicles 0-50, 50-100 and 100-200 m before the stop line, ``room`` free tenths of the fullest outgoing lane
-(of the movements that need not give way, if it has any), and with a forecast ``next``, the vehicles that will arrive
-within a minute. A number ends in ``?`` where some of its detectors are out, and is a bare ``?`` where all are. Words
-stick to their numbers because a space would be one more token; small models' tokenizers take digits one by one, so
-numbers are whole and capped.
+and ``far`` vehicles 0-50, 50-100 and 100-200 m before the stop line, behind a slash those of them that need not give
+way in it, if they are not all (each lane's vehicles taken to spread evenly over its movements); ``room`` free tenths of
+the fullest outgoing lane (of the movements that need not give way, if it has any), and with a forecast ``next``, the
+vehicles that will arrive within a minute. A number ends in ``?`` where some of its detectors are out, and is a bare
+``?`` where all are. Words stick to their numbers because a space would be one more token; small models' tokenizers take
+digits one by one, so numbers are whole and capped.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.network import Network, Phase, Signal
+from sim.network import Movement, Network, Phase, Signal
 from sim.observation import Observation, Report
 from sim.timings import NATIVE, Timings
 
 #: Raise with every change of what the prompt says, so that adapters and records know which prompt they were made for.
-PROMPT_VERSION = 4
+PROMPT_VERSION = 5
 #: The last line of every prompt; a phase letter with a leading space follows it.
 CUE = "Best phase:"
 #: Every character that a prompt can hold.
@@ -95,8 +96,10 @@ def signal_prompt(
     facts = _LaneFacts.read(signal, observation, forecast)
     room = _exit_room(signal, layout, observation)
     rows = [
-        f"{kind} {facts.of(lanes)} room{_fewest([room[i] for i in exits])}{facts.arrivals(lanes)} {letter}"
-        for letter, kind, lanes, exits in zip(letters, layout.kinds, layout.lanes, layout.exits, strict=True)
+        f"{kind} {facts.of(lanes, shares)} room{_fewest([room[i] for i in exits])}{facts.arrivals(lanes)} {letter}"
+        for letter, kind, lanes, shares, exits in zip(
+            letters, layout.kinds, layout.lanes, layout.shares, layout.exits, strict=True
+        )
     ]
     now, age_s = int(observation.phase[signal.index]), float(observation.phase_age_s[signal.index])
     shown = f"green{_number(age_s, MAX_SECONDS)}"
@@ -129,7 +132,7 @@ def max_prompt_chars(network: Network) -> int:
     """The length that no prompt of this network exceeds, for ``gymnasium.spaces.Text``."""
     phases = max((len(signal.phases) for signal in network.controllable), default=0)
     head = len(f"change{MAX_COUNT}\n")
-    row = len("green999? go99 give99 queue99? wait999? near99? mid99? far99? room9? next99? A\n")
+    row = len("green999? go99 give99 queue99?/99? wait999? near99?/99? mid99?/99? far99?/99? room9? next99? A\n")
     report = len("Report before : \n") + 2 * phases + MAX_REPORT_CHARS
     return head + phases * row + MAX_REPORTS * report + len(CUE)
 
@@ -197,6 +200,14 @@ def _joined(values: Iterable[float], cap: int, longest: bool = False) -> str:
     return _number(max(known) if longest else sum(known), cap) + ("?" if len(known) < len(values) else "")
 
 
+def _with_priority(values: list[float], shares: list[float]) -> str:
+    """``12/9``: all vehicles, and those that need not give way where these are not as many."""
+    every = _joined(values, MAX_COUNT)
+    known = [min(value, 1e6) for value in values]
+    first = _joined([value * share for value, share in zip(known, shares, strict=True)], MAX_COUNT)
+    return every if first == every else f"{every}/{first}"
+
+
 def _fewest(tenths: list[int | None]) -> str:
     """The fullest outgoing lane decides; 9 where none is long enough to tell."""
     known = [value for value in tenths if value is not None]
@@ -222,10 +233,10 @@ class _LaneFacts:
         queue, wait = observation.queue_veh[lanes].tolist(), observation.wait_s[lanes].tolist()
         return cls(queue, wait, near, mid, far, arrivals)
 
-    def of(self, lanes: list[int]) -> str:
+    def of(self, lanes: list[int], shares: list[float]) -> str:
         """The facts of a phase whose green lanes stand at these places in ``Signal.lanes``."""
         queue, near, mid, far = (
-            _joined([column[i] for i in lanes], MAX_COUNT) for column in (self.queue, self.near, self.mid, self.far)
+            _with_priority([column[i] for i in lanes], shares) for column in (self.queue, self.near, self.mid, self.far)
         )
         wait = _joined([self.wait[i] for i in lanes], MAX_SECONDS, longest=True)
         return f"queue{queue} wait{wait} near{near} mid{mid} far{far}"
@@ -251,6 +262,7 @@ def _exit_room(signal: Signal, layout: _SignalLayout, observation: Observation) 
 class _SignalLayout:
     kinds: list[str]  # per phase, its protected and permissive movements in words
     lanes: list[list[int]]  # per phase, places in Signal.lanes
+    shares: list[list[float]]  # of each of these, ``priority_shares``
     exits: list[list[int]]  # per phase, places in Signal.exits
     exit_size_veh: list[float]
     _surroundings: dict[str, str] | None = field(default=None)
@@ -265,6 +277,20 @@ class _SignalLayout:
 def protected_exits(phase: Phase) -> list[int]:
     """Outgoing lanes of the movements that need not give way ("G"), or of all where there is none."""
     return sorted({m.exit for m in phase.movements if phase.state[m.link] == "G"}) or list(phase.exits)
+
+
+def priority_shares(signal: Signal, phase: Phase) -> list[float]:
+    """For each of a phase's lanes the share of its movements that need not give way in it.
+
+    Hardly anyone turns around, so such a movement counts only where a lane has no other.
+    """
+    first = {m.link for m in phase.movements if phase.state[m.link] == "G"}
+    ways: dict[int, list[Movement]] = {lane: [] for lane in phase.lanes}
+    for movement in signal.movements:
+        if movement.lane in ways:
+            ways[movement.lane].append(movement)
+    usual = ([m for m in own if m.direction != "t"] or own for own in ways.values())
+    return [sum(m.link in first for m in own) / len(own) for own in usual]
 
 
 def _kinds(phase: Phase) -> str:
@@ -286,6 +312,7 @@ class _NetworkLayout:
             self._signals[signal.index] = _SignalLayout(
                 kinds=[_kinds(phase) for phase in signal.phases],
                 lanes=[[lane_place[lane] for lane in phase.lanes] for phase in signal.phases],
+                shares=[priority_shares(signal, phase) for phase in signal.phases],
                 exits=[[exit_place[exit_] for exit_ in protected_exits(phase)] for phase in signal.phases],
                 exit_size_veh=(self.network.exit_length_m[list(signal.exits)] / 7.5).tolist(),
             )

@@ -26,6 +26,7 @@ from llm.prompt import (
     max_prompt_chars,
     phase_letters,
     plain_text,
+    priority_shares,
     protected_exits,
     reports_in_force,
     signal_prompt,
@@ -37,10 +38,11 @@ from sim.timings import CLEARANCE, NATIVE, Timings
 
 NAN = math.nan
 NUMBER = r"(\d+\??|\?)"
+PAIR = r"((?:\d+\??|\?)(?:/(?:\d+\??|\?))?)"
 HEAD = re.compile(r"change(\d+)")
 ROW = re.compile(
-    rf"(?:red|green{NUMBER}) go(\d+)(?: give([1-9]\d*))? queue{NUMBER} wait{NUMBER} near{NUMBER} mid{NUMBER}"
-    rf" far{NUMBER} room{NUMBER}(?: next{NUMBER})? ([A-Z])"
+    rf"(?:red|green{NUMBER}) go(\d+)(?: give([1-9]\d*))? queue{PAIR} wait{NUMBER} near{PAIR} mid{PAIR}"
+    rf" far{PAIR} room{NUMBER}(?: next{NUMBER})? ([A-Z])"
 )
 
 
@@ -77,6 +79,14 @@ def number_fits(shown: str, values: np.ndarray, cap: int, longest: bool = False)
     assert abs(int(shown.rstrip("?")) - expected) <= 0.5 + 1e-6
 
 
+def pair_fits(shown: str, values: np.ndarray, shares: np.ndarray) -> None:
+    """Whether a printed pair is that of all vehicles and of those with priority, one number where these are equal."""
+    every, slash, first = shown.partition("/")
+    number_fits(every, values, MAX_COUNT)
+    number_fits(first or every, values.clip(0, 1e6) * shares, MAX_COUNT)
+    assert not slash or first != every
+
+
 COLOGNE3 = Network.read(resco.load("cologne3").net_file)
 
 
@@ -110,10 +120,11 @@ def test_any_observation_gives_a_prompt_with_its_facts(observation: Observation,
             lanes = list(phase_.lanes)
             letters = [phase_.state[m.link] for m in phase_.movements]
             assert (int(row["go"]), int(row["give"] or 0)) == (letters.count("G"), letters.count("g"))
-            number_fits(row["queue"], observation.queue_veh[lanes], MAX_COUNT)
+            shares = np.array(priority_shares(signal, phase_))
+            pair_fits(row["queue"], observation.queue_veh[lanes], shares)
             number_fits(row["wait"], observation.wait_s[lanes], MAX_SECONDS, longest=True)
             for zone, name in enumerate(("near", "mid", "far")):
-                number_fits(row[name], observation.zone_veh[lanes, zone], MAX_COUNT)
+                pair_fits(row[name], observation.zone_veh[lanes, zone], shares)
             assert row["room"] == expected_room(signal, phase_.index, observation)
             if forecast is None:
                 assert row["next"] is None
@@ -141,8 +152,8 @@ def test_a_prompt_by_hand() -> None:
     )
     assert signal_prompt(network, network.signals[0], observation) == (
         "change3\n"
-        "red go1 give1 queue6 wait61 near7 mid2 far1 room9 A\n"  # its left gives way, so the full exit is not its own
-        "green12 go1 queue2 wait61 near2 mid0 far1 room3 B\n"
+        "red go1 give1 queue6/4 wait61 near7/5 mid2 far1/0 room9 A\n"  # its left gives way: neither the full exit nor
+        "green12 go1 queue2 wait61 near2 mid0 far1 room3 B\n"  # what stands for it is served there
         "red go1 queue0 wait0 near0 mid1 far3 room3 C\n"
         "Best phase:"
     )

@@ -27,7 +27,7 @@ from sim.timings import NATIVE, Timings
 #: What a policy reads of each phase: the facts as log(1 + x), whether the phase can be asked for now (only the current
 #: one while no decision is due), and whether there is such a phase (0 in the rows that fill up to a common length).
 COLUMNS = (*FACTS, "allowed", "exists")
-ALLOWED, EXISTS = len(FACTS), len(FACTS) + 1
+ALLOWED, EXISTS = -2, -1
 #: The score of a phase that cannot be asked for.
 FAR = -1e9
 WEIGHTS, CARD = "policy.npz", "card.json"
@@ -55,12 +55,19 @@ def pad(rows: Rows, slots: int) -> Rows:
 
 @dataclass(frozen=True)
 class PhasePolicy:
-    """Scores phases: layers of (in, out) weights and (out,) biases, ReLU between them."""
+    """Scores phases: layers of (in, out) weights and (out,) biases, ReLU between them.
+
+    Attributes:
+        layers: the weights and biases.
+        columns: those of ``COLUMNS`` that they were trained on; older policies do without facts that came later.
+    """
 
     layers: tuple[tuple[Rows, Rows], ...]
+    columns: tuple[str, ...] = COLUMNS
 
     def scores(self, rows: Rows) -> Rows:
         """One score per row; ``FAR`` where the phase cannot be asked for. ``rows`` (..., phases, len(COLUMNS))."""
+        rows = rows[..., [COLUMNS.index(name) for name in self.columns]]
         exists = rows[..., EXISTS:]
         mean = (rows * exists).sum(-2, keepdims=True) / np.maximum(exists.sum(-2, keepdims=True), 1)
         most = rows.max(-2, keepdims=True)
@@ -85,7 +92,7 @@ class PhasePolicy:
         arrays |= {f"b{k}": biases for k, (_, biases) in enumerate(self.layers)}
         np.savez_compressed(folder / WEIGHTS, **arrays)  # type: ignore[arg-type] # numpy's stub takes a flag for an array
         digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-        about = {"format": FORMAT, **card, "columns": list(COLUMNS), "weights_sha256": digest}
+        about = {"format": FORMAT, **card, "columns": list(self.columns), "weights_sha256": digest}
         (folder / CARD).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
@@ -102,7 +109,8 @@ def load_policy(folder: Path) -> tuple[PhasePolicy, dict[str, Any]]:
         hint = f"name one of its policies, such as {inner[0]}" if inner else "train one with 'greenloop train-rl'"
         raise ControllerError(f"Folder {folder} holds no policy ({CARD} and {WEIGHTS}); {hint}.")
     card = _read_card(folder / CARD)
-    if card.get("columns") != list(COLUMNS) or card.get("format") != FORMAT:
+    columns = tuple(str(name) for name in card.get("columns", ()))
+    if not set(columns) <= set(COLUMNS) or columns[ALLOWED:] != COLUMNS[ALLOWED:] or card.get("format") != FORMAT:
         raise ControllerError(
             f"The policy in {folder} reads other facts than this greenloop gives; train it again, or use greenloop "
             f"{card.get('versions', {}).get('greenloop', 'of its time')}."
@@ -110,7 +118,7 @@ def load_policy(folder: Path) -> tuple[PhasePolicy, dict[str, Any]]:
     data = (folder / WEIGHTS).read_bytes()
     if hashlib.sha256(data).hexdigest() != card.get("weights_sha256"):
         raise ControllerError(f"{folder / WEIGHTS} is not what its card says (cut off, or edited); copy it again.")
-    return _read_weights(folder / WEIGHTS), card
+    return _read_weights(folder / WEIGHTS, columns), card
 
 
 def _read_card(file: Path) -> dict[str, Any]:
@@ -119,16 +127,17 @@ def _read_card(file: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         line = " ".join(str(error).split())[:120]
         raise ControllerError(f"The card {file} is damaged ({line}); copy or train the policy again.") from error
-    if not isinstance(card, dict) or not isinstance(card.get("versions", {}), dict):
+    kinds = {"versions": dict, "columns": list}
+    if not isinstance(card, dict) or not all(isinstance(card.get(key, kind()), kind) for key, kind in kinds.items()):
         raise ControllerError(f"The card {file} is no card of a policy; copy or train the policy again.")
     return card
 
 
-def _read_weights(file: Path) -> PhasePolicy:
+def _read_weights(file: Path, columns: tuple[str, ...]) -> PhasePolicy:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             layers = tuple((arrays[f"w{k}"], arrays[f"b{k}"]) for k in range(len(arrays.files) // 2))
-        policy = PhasePolicy(layers)
+        policy = PhasePolicy(layers, columns)
         if not np.isfinite(policy.scores(np.ones((1, len(COLUMNS)), np.float32))).all():
             raise ValueError("weights that are no numbers")
     except Exception as error:  # whatever a foreign file makes numpy raise

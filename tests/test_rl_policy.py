@@ -34,6 +34,7 @@ from controllers.reinforcement import (
 
 NEEDS_SB3 = "Stable-Baselines3 is not installed (pip install 'greenloop[rl]')"
 SLOTS = 4
+PUBLISHED = Path(__file__).parents[1] / "benchmarks" / "published"
 QUEUE = COLUMNS.index("queue_veh")
 
 
@@ -118,6 +119,27 @@ def test_scores_follow_the_phases_whatever_their_order_and_the_filling(seed: int
     np.testing.assert_allclose(make_policy(seed).scores(pad(there, 9))[: len(there)], scores, rtol=1e-4, atol=1e-4)
     assert (scores[there[:, ALLOWED] == 0] == FAR).all()
     assert there[make_policy(seed).choose([there])[0], ALLOWED] == 1
+
+
+def test_an_older_policy_does_without_facts_that_came_later() -> None:
+    older = tuple(name for name in COLUMNS if not name.startswith("priority_"))
+    rng = np.random.default_rng(5)
+    shapes = [(3 * len(older), 8), (8, 1)]
+    policy = PhasePolicy(
+        tuple((rng.normal(size=s).astype(np.float32), np.zeros(s[1], np.float32)) for s in shapes), older
+    )
+    rows, other = random_rows(rng), random_rows(rng)
+    later = [place for place, name in enumerate(COLUMNS) if name not in older]
+    changed = rows.copy()
+    changed[:, later] = other[:, later]
+    np.testing.assert_array_equal(policy.scores(rows), policy.scores(changed))
+    assert (policy.scores(rows) != policy.scores(other)).any()
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in PUBLISHED.glob("rl/*/*/policy.npz")), ids=str)
+def test_published_policies_can_be_run(folder: Path) -> None:
+    policy, _ = load_policy(folder)
+    assert policy.choose([random_rows(np.random.default_rng(6))])
 
 
 @pytest.mark.parametrize("algorithm", ["dqn", "ppo"])

@@ -203,7 +203,7 @@ def _joined(values: Iterable[float], cap: int, longest: bool = False) -> str:
 def _with_priority(values: list[float], shares: list[float]) -> str:
     """``12/9``: all vehicles, and those that need not give way where these are not as many."""
     every = _joined(values, MAX_COUNT)
-    known = [min(value, 1e6) for value in values]
+    known = [min(max(value, 0.0), 1e6) for value in values]  # an infinite count of no share is none
     first = _joined([value * share for value, share in zip(known, shares, strict=True)], MAX_COUNT)
     return every if first == every else f"{every}/{first}"
 

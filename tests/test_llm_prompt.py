@@ -139,6 +139,14 @@ def expected_room(signal: Signal, phase: int, observation: Observation) -> str:
     return "?" if np.isnan(tenths).any() else str(int(tenths.min(initial=9)))
 
 
+def test_counts_without_bounds_leave_no_unknown_share() -> None:
+    network = crossing()
+    wild_zones = make_observation(network, zone_veh=[[math.inf] * 3, [math.inf] * 3, [-math.inf] * 3])
+    rows = signal_prompt(network, network.signals[0], wild_zones).split("\n")
+    assert rows[1].endswith("near99 mid99 far99 room9 A")  # the left lane has no share in it: none, not unknown
+    assert "near0 mid0 far0" in rows[3]
+
+
 def test_a_prompt_by_hand() -> None:
     network = crossing()
     observation = make_observation(

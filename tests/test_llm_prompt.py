@@ -141,7 +141,7 @@ def expected_room(signal: Signal, phase: int, observation: Observation) -> str:
 
 def test_a_count_below_all_bounds_is_none_and_not_unknown() -> None:
     network = crossing()
-    wild_zones = make_observation(network, zone_veh=[[3] * 3, [-math.inf] * 3, [0] * 3])  # the left turn has no priority
+    wild_zones = make_observation(network, zone_veh=[[3] * 3, [-math.inf] * 3, [0] * 3])  # the left yields
     rows = signal_prompt(network, network.signals[0], wild_zones).split("\n")
     assert rows[1].endswith("near3 mid3 far3 room9 A")
 

@@ -23,6 +23,7 @@ __all__ = [
     "DEFAULT",
     "Backbone",
     "BackboneError",
+    "adapter_sha256",
     "fetch",
     "head_name",
     "is_cached",
@@ -70,7 +71,7 @@ class Backbone:
     @cached_property
     def adapter_sha256(self) -> str | None:
         """Hash of the adapter's weights and configuration, None without an adapter."""
-        return None if self.adapter is None else _folder_sha256(self.adapter, *_ADAPTER_FILES)
+        return None if self.adapter is None else adapter_sha256(self.adapter)
 
 
 def load(
@@ -282,6 +283,11 @@ def _read_adapter(adapter: Path) -> tuple[Any, dict[str, Any]]:
         raise BackboneError(
             f"Adapter {adapter} is damaged or no PEFT adapter ({_line(error)}); copy or train it again."
         ) from error
+
+
+def adapter_sha256(folder: Path) -> str:
+    """Hash of an adapter's weights and configuration, as results and published tables name it."""
+    return _folder_sha256(folder, *_ADAPTER_FILES)
 
 
 def _folder_sha256(folder: Path, *patterns: str) -> str:

@@ -86,9 +86,9 @@ def draw(rows: pd.DataFrame, folder: Path) -> list[Path]:
             reach = [(models.delay_s - models.low_s).fillna(0), (models.high_s - models.delay_s).fillna(0)]
             axes.errorbar(models.ms, models.delay_s, yerr=reach, fmt="o", color=style.MODEL_COLOUR, capsize=2)
             for row in models.itertuples():
-                label = f"{row.layers} layer{'' if row.layers == 1 else 's'}"
-                axes.annotate(label, (row.ms, row.delay_s), (5, 3), textcoords="offset points", fontsize=7.5)
-            axes.set(title=name, xlabel="ms a decision, eight together", xlim=(0, 1.35 * float(models.ms.max())))
+                axes.annotate(str(row.layers), (row.ms, row.delay_s), (5, 3), textcoords="offset points", fontsize=7.5)
+            x_label = "ms a decision, eight together\n(beside each point: its layers)"
+            axes.set(title=name, xlabel=x_label, xlim=(0, 1.2 * float(models.ms.max())))
         panels[0][0].set_ylabel("delay, s/veh")
         return style.save(figure, folder, "layers", ("svg",))
 

@@ -21,7 +21,12 @@ PUBLISHED = ROOT / "benchmarks" / "published"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 #: Folder -> baseline of its comparison.
-COMPARED = {"held_out": "best", "held_out_cities": "best", "ablations": "language_model"}
+COMPARED = {
+    "held_out": "best",
+    "held_out_cities": "best",
+    "ablations": "language_model",
+    "ablations/trained": "language_model",
+}
 
 
 def runs_of(table: pd.DataFrame, suite: str) -> list[RunResult]:
@@ -162,7 +167,7 @@ def test_the_docs_quote_the_ablations() -> None:
         "without reports": "language_model:shows=no_reports", "shuffled facts": "language_model:shows=shuffled",
         "phase_net": "phase_net",
     }  # fmt: skip
-    table = RESULTS[RESULTS.index("## What its decisions rest on") :]
+    table = section("What its decisions rest on")
     for case, place in (("cologne3@incidents", 1), ("ingolstadt1@incidents", 3)):
         for said, name in names.items():
             row, line = rows.loc[(case, name)], quoted(rf"\| {said} \|", table)
@@ -172,6 +177,29 @@ def test_the_docs_quote_the_ablations() -> None:
         row, line = charged.loc[case], quoted(r"\| latency charged \|", table)
         assert line[place] == f"{row.charged_delay_s:.1f}"
         assert plain(line[place + 1]) == interval(row.difference_s, row.difference_low_s, row.difference_high_s)
+
+
+def test_the_docs_quote_the_adapters_of_fewer_layers_and_records() -> None:
+    folder = PUBLISHED / "ablations" / "trained"
+    rows = pd.read_csv(folder / "comparison.csv").set_index(["controller", "case"])["mean"]
+    layers = pd.read_csv(folder / "layers.csv").set_index("controller")
+    table = section("Layers, records, rounds of its own")
+    for said, name in {
+        "as it ships": None, "three": "three", "two": "two", "one": "one",
+        "two, 4,000 records four times instead of 12,389 once": "two-4000",
+        "two, 1,000 records sixteen times": "two-1000",
+        "two, then two rounds under phase_net and holding": "others-2",
+        "two, then two rounds under itself": "own-2",
+    }.items():  # fmt: skip
+        controller = "language_model" + (f":adapter=runs/{name}/adapter" if name else "")
+        line = quoted(rf"\| {said} \|", table)
+        assert line[3:] == [f"{rows[controller, f'{case}@incidents']:.1f}" for case in ("cologne3", "ingolstadt1")]
+        if controller in layers.index:
+            row = layers.loc[controller].iloc[0]
+            assert line[1:3] == [f"{row.layers:.0f}", f"{row.ms:.1f}"]
+    assert quoted(r"\| greedy \|", table)[3:] == [
+        f"{rows['greedy', f'{case}@incidents']:.1f}" for case in ("cologne3", "ingolstadt1")
+    ]
 
 
 def alike(found: float | None, published: float, most: float = 5e-3) -> None:
@@ -193,6 +221,11 @@ def as_one(relative: pd.Series) -> float:
     nested = relative[relative.index.str.startswith("ingolstadt")]
     others = relative.drop(nested.index)
     return float(pd.Series([nested.mean(), *others.groupby(others.index.str.split("@").str[0]).mean()]).mean())
+
+
+def section(heading: str) -> str:
+    """What stands in docs/results.md below one heading."""
+    return RESULTS.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
 
 
 def words(text: str) -> str:

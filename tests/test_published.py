@@ -190,6 +190,7 @@ def test_the_docs_quote_the_adapters_of_fewer_layers_and_records() -> None:
         "two, 1,000 records sixteen times": "two-1000",
         "two, then two rounds under phase_net and holding": "others-2",
         "two, then two rounds under itself": "own-2",
+        "from nothing: two fifths of `make adapter`, 65 minutes": "adapter/second",
     }.items():  # fmt: skip
         controller = "language_model" + (f":adapter=runs/{name}/adapter" if name else "")
         line = quoted(rf"\| {said} \|", table)

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
+from tqdm import tqdm
 
 TaskT = TypeVar("TaskT")
 ValueT = TypeVar("ValueT")
@@ -110,7 +111,10 @@ def one_sentence(error: BaseException) -> str:
 
 
 def _prepare() -> None:
-    """Make a worker end with its parent, however that died."""
+    """Make a worker end with its parent, however that died, and hold nothing that outlives it."""
+    # Libraries' progress bars share a lock over processes by default: a semaphore that a worker which is ended leaves
+    # behind, and Python then warns of a leak. Bars in one worker need no more than a lock over its threads.
+    tqdm.set_lock(threading.RLock())
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()

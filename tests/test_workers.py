@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from sim.workers import Workers, one_sentence
 
@@ -101,6 +102,25 @@ def wait_until(condition: object, seconds: float = 15.0) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end_s, "waited too long"
         time.sleep(0.05)
+
+
+def show_a_bar_and_die(task: str) -> None:
+    list(tqdm(task, disable=True))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_that_showed_a_progress_bar_leaves_no_semaphore(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "from test_workers import show_a_bar_and_die\n"
+        "from sim.workers import Workers\n"
+        "with Workers(show_a_bar_and_die, 1) as workers:\n"
+        "    print([done.problem for done in workers.run(['a'])])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    parent = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=True)
+    assert "process died" in parent.stdout
+    assert parent.stderr == ""  # Python's resource tracker would warn of a leaked semaphore here
 
 
 def test_no_workers_is_refused() -> None:

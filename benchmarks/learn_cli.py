@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -90,9 +91,12 @@ def collect(
     if as_json:
         typer.echo(json.dumps({"folder": str(out), "counts": counts, "failed": manifest["failed"]}, indent=1))
     else:
-        said = ", ".join(f"{found.get('records', 0):,} {name} records" for name, found in counts.items())
-        typer.echo(f"{out}: {said}")
+        typer.echo(_holds(out, {name: found.get("records", 0) for name, found in counts.items()}))
     raise typer.Exit(1 if manifest["failed"] else 0)
+
+
+def _holds(folder: Path, records: Mapping[str, int]) -> str:
+    return f"{folder}: {', '.join(f'{count:,} {split} records' for split, count in records.items())}"
 
 
 def _tell(done: int, total: int, name: str, records: int, problem: str | None) -> None:
@@ -153,7 +157,7 @@ def train(
       greenloop run --scenario city-4-500 --controller language_model:adapter=runs/first/adapter
     """
     from benchmarks.learning_curve import draw
-    from llm import cards, finetune
+    from llm import cards, dataset, finetune
     from llm.trainer import Training
 
     if layers is None:
@@ -182,6 +186,8 @@ def train(
     )
     command = shlex.join(["greenloop", *sys.argv[1:]])
     folders = records or [Path("records")]
+    for folder in folders:  # one that holds less than was meant would otherwise be learnt from without a word
+        typer.echo(_holds(folder, dataset.FILES.listed(folder)), err=True)
     metrics = finetune.train(training, folders, out, threads, device, quiet=as_json, commands=[command])
     draw(metrics, out / "learning_curve.png")
     shown = {name: value for name, value in metrics.items() if name != "history"}

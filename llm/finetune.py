@@ -171,8 +171,7 @@ def _check_start(training: Training, start: Path) -> None:
 
 def _split(folder: Path, split: str, folders: Sequence[Path]) -> list[Record]:
     """A folder's records; one of several need not hold both splits."""
-    listed = dataset.FILES.read_manifest(folder)["shards"]
-    if len(folders) > 1 and not any(name.startswith(f"{split}/") for name in listed):
+    if len(folders) > 1 and not dataset.FILES.listed(folder)[split]:
         return []
     return dataset.FILES.read_split(folder, split)
 

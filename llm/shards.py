@@ -166,6 +166,16 @@ class Shards(Generic[Record]):
             )
         return dict(manifest)
 
+    def listed(self, folder: Path) -> dict[str, int]:
+        """How many records of each split the manifest lists.
+
+        Raises:
+            RecordError: as ``read_manifest``.
+        """
+        shards = self.read_manifest(folder)["shards"]
+        of = {split: [name for name in shards if name.startswith(f"{split}/")] for split in self.splits}
+        return {split: sum(shards[name]["records"] for name in names) for split, names in of.items()}
+
     def sha256(self, folder: Path, splits: Sequence[str] | None = None) -> str:
         """Hash of the records that the manifest lists, in all splits or in some.
 

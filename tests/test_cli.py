@@ -304,3 +304,4 @@ def test_json_of_a_training_is_all_that_stdout_gets(tmp_path: Path) -> None:
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout)["taught_records"] > 0
+    assert f"{records}: 64 train records, 16 validation records" in done.stderr

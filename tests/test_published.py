@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -20,12 +21,13 @@ ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "benchmarks" / "published"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-#: Folder -> baseline of its comparison.
+#: Comparison -> its baseline.
 COMPARED = {
-    "held_out": "best",
-    "held_out_cities": "best",
-    "ablations": "language_model",
-    "ablations/trained": "language_model",
+    "held_out/comparison.csv": "best",
+    "held_out_cities/comparison.csv": "best",
+    "held_out_cities/comparison_two_seeds.csv": "best",
+    "ablations/comparison.csv": "language_model",
+    "ablations/trained/comparison.csv": "language_model",
 }
 
 
@@ -43,19 +45,19 @@ def runs_of(table: pd.DataFrame, suite: str) -> list[RunResult]:
     ]
 
 
-def compared(folder: str) -> tuple[Comparison, pd.DataFrame]:
+def compared(file: str) -> tuple[Comparison, pd.DataFrame]:
     """The comparison made again, and the published one."""
-    published = pd.read_csv(PUBLISHED / folder / "comparison.csv")
-    table = pd.read_csv(PUBLISHED / folder / "runs.csv")
+    published = pd.read_csv(PUBLISHED / file)
+    table = pd.read_csv((PUBLISHED / file).parent / "runs.csv")
     if "charged" in table:
         table = table[table.charged == 0]
     names = list(published.controller.unique())
-    return compare(runs_of(table, folder), COMPARED[folder], controllers=names), published
+    return compare(runs_of(table, file), COMPARED[file], controllers=names), published
 
 
-@pytest.mark.parametrize("folder", COMPARED)
-def test_a_comparison_comes_from_its_runs(folder: str) -> None:
-    made, published = compared(folder)
+@pytest.mark.parametrize("file", COMPARED)
+def test_a_comparison_comes_from_its_runs(file: str) -> None:
+    made, published = compared(file)
     rows = published[published.case != "overall"].set_index(["case", "controller"])
     assert len(made.rows) == len(rows)
     for row in made.rows:
@@ -140,21 +142,37 @@ def test_the_readme_quotes_the_held_out_networks() -> None:
 
 
 def test_the_docs_quote_the_held_out_cities() -> None:
-    published = pd.read_csv(PUBLISHED / "held_out_cities" / "comparison.csv")
-    overall = published[published.case == "overall"].set_index("controller")
-    rows = published[published.case != "overall"].assign(kind=lambda rows: rows.case.str.split("@").str[1])
-    means = rows.groupby(["controller", "kind"])["mean"].mean()
-    delays = rows.pivot(index="case", columns="controller", values="mean")
+    """Five controllers over all seeds, the other seven over the first two."""
+    overall, delays = cities("comparison.csv")
     best = delays[[name for name in delays if is_classical(name)]].min(axis=1)
-    for name in overall.index:
-        line = quoted(rf"\| {name} \| \**\d+\.\d\** \| \**\d+\.\d\** \| \d\.\d\d", RESULTS)
-        assert [plain(cell) for cell in line[1:3]] == [f"{means[name, kind]:.1f}" for kind in ("plain", "incidents")]
-        assert line[3].startswith(f"{overall.score[name]:.2f}")
-        if name in ("language_model", "phase_net"):
-            assert line[3].endswith(f"p = {overall.p_holm[name]:.3f}")
-            assert line[4] == f"{(delays[name] < best).sum()} of {len(best)}"
-    assert (delays.language_model / best).max() < 1.07
-    assert "nowhere more than 7 % behind" in words(README)
+    for name in ("language_model", "phase_net"):
+        line = quoted_city(name, overall, delays)
+        assert line[3].endswith(f"p = {overall.p_holm[name]:.3f}")
+        assert line[4] == f"{(delays[name] < best).sum()} of {len(best)}"
+    worst = 100 * ((delays.language_model / best).max() - 1)
+    assert f"nowhere more than {math.ceil(worst)} % behind" in words(README)
+    first, first_delays = cities("comparison_two_seeds.csv")
+    of_the_five = [name for name in overall.index if is_classical(name)]
+    assert set(first_delays[[name for name in first.index if is_classical(name)]].idxmin(axis=1)) == set(of_the_five)
+    for name in [*of_the_five, *first.index.difference(overall.index)]:
+        quoted_city(name, *((overall, delays) if name in overall.index else (first, first_delays)))
+
+
+def cities(file: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A comparison of the held-out cities: the rows over all cases, and the mean delays, case by controller."""
+    published = pd.read_csv(PUBLISHED / "held_out_cities" / file)
+    rows = published[published.case != "overall"]
+    overall = published[published.case == "overall"].set_index("controller")
+    return overall, rows.pivot(index="case", columns="controller", values="mean")
+
+
+def quoted_city(name: str, overall: pd.DataFrame, delays: pd.DataFrame) -> list[str]:
+    """A controller's line of the cities' tables; its delays and score are right."""
+    line = quoted(rf"\| {name} \| \**\d+\.\d\** \| \**\d+\.\d\** \| \d\.\d\d", RESULTS)
+    means = [delays.loc[delays.index.str.endswith(f"@{kind}"), name].mean() for kind in ("plain", "incidents")]
+    assert [plain(cell) for cell in line[1:3]] == [f"{mean:.1f}" for mean in means]
+    assert line[3].startswith(f"{overall.score[name]:.2f}")
+    return line
 
 
 def test_the_docs_quote_the_ablations() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.provenance import machine, versions
+from llm import cards
 from llm.default_model import cached_folder, is_cached
 from scenarios import resco
 from scenarios.spec import ScenarioError
@@ -39,6 +40,7 @@ def doctor() -> list[Check]:
         _libsumo(),
         _resco(),
         _model(),
+        _adapter(),
         Check("processor", True, f"{machine()['cpu']}, {machine()['cores']} usable cores"),
         Check("fork", hasattr(os, "fork"), "lookahead forks the simulation; it cannot run on systems without fork"),
         _disk(),
@@ -81,6 +83,11 @@ def _resco() -> Check:
 def _model() -> Check:
     later = "not fetched yet: greenloop fetch-model, or it comes on first use"
     return Check("default model", True, f"cached in {cached_folder()}" if is_cached() else later)
+
+
+def _adapter() -> Check:
+    folder = cards.shipped()
+    return Check("adapter", folder is not None, str(folder or f"none in {cards.SHIPPED}: install greenloop again"))
 
 
 def _disk() -> Check:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.planned import planned_scenario
-from llm import dataset
-from llm.dataset import FIRST_SEED
 from llm.shards import RecordError
+from llm.splits import FIRST_SEED, check_split
 from scenarios import registry
 from scenarios.spec import IncidentRates, Scenario
 
@@ -116,7 +115,7 @@ def plan(split: str, episodes: int, settings: Settings, names: Sequence[str] = (
     if split not in FIRST_SEED:
         raise RecordError(f"Records have the splits {' and '.join(FIRST_SEED)}, not '{split}'.")
     for name in dict.fromkeys(names):
-        dataset.check_split(registry.load(name), split, FIRST_SEED[split])
+        check_split(registry.load(name), split, FIRST_SEED[split])
     return [_draw(split, number, settings, tuple(names)) for number in range(episodes)]
 
 
@@ -153,6 +152,6 @@ def scenario_of(episode: Episode) -> Scenario:
         ScenarioError: there is none of that name.
     """
     scenario = registry.load(episode.scenario)
-    dataset.check_split(scenario, episode.split, episode.seed)
+    check_split(scenario, episode.split, episode.seed)
     settings, rates = episode.settings, RATES if episode.incidents else None
     return planned_scenario(scenario, episode.seed, settings.minutes, episode.demand_scale, settings.jitter_s, rates)

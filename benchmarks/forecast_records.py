@@ -21,10 +21,10 @@ from benchmarks.recording import Progress
 from controllers.base import RunContext
 from controllers.greedy import Greedy
 from llm import forecast_data
-from llm.dataset import network_sha256
 from llm.forecast_data import ForecastRecord
 from llm.forecast_state import HORIZONS_MIN, ForecastState, ForecastWatch
 from llm.prompt import near_roads
+from llm.shards import file_sha256
 from scenarios.spec import Scenario
 from sim.network import Network
 from sim.observation import Observation
@@ -51,7 +51,7 @@ class Job:
 def records_of(run: ForecastRun) -> list[ForecastRecord]:
     """Drive one run under greedy and return a record for each signal and full minute."""
     scenario, timings = scenario_of(run), TIMINGS[run.timings]
-    sha256 = network_sha256(scenario.net_file)
+    sha256 = file_sha256(scenario.net_file)
     said: list[tuple[ForecastState, tuple[str, ...]]] = []
     with Session(scenario, run.seed, timings) as session:
         watch, truth = ForecastWatch(session.network, scenario.begin_s), _Truth(session.network, scenario.begin_s)

@@ -11,9 +11,9 @@ from benchmarks.episodes import CITIES, SIZES
 from benchmarks.planned import planned_scenario
 from benchmarks.suite import DEFAULT_RATES
 from llm import forecast_data
-from llm.dataset import FIRST_SEED
 from llm.forecast_data import HELD_OUT, SPLITS
 from llm.shards import RecordError
+from llm.splits import FIRST_SEED
 from scenarios import registry
 from scenarios.city import SPLITS as CITY_SEEDS
 from scenarios.spec import IncidentRates, Scenario

@@ -18,13 +18,14 @@ from benchmarks.imagined import imagined
 from benchmarks.planned import planned_incidents
 from controllers import registry
 from controllers.base import Controller, RunContext
-from llm import dataset
 from llm.arrivals import MinuteCounts
 from llm.dataset import Record
 from llm.facts import phase_facts
 from llm.forecast_state import ForecastWatch
 from llm.forecasters import Forecaster
 from llm.prompt import intergreen_s, near_roads, phase_arrivals, reports_in_force, signal_prompt
+from llm.shards import file_sha256
+from llm.splits import check_wording
 from sim.network import Network, Signal
 from sim.observation import Observation
 from sim.session import Session
@@ -56,7 +57,7 @@ class Recorder:
     def __init__(self, episode: Episode, own: Forecaster | None = None) -> None:
         self.episode, self.timings = episode, TIMINGS[episode.timings]
         self.scenario = scenario_of(episode)
-        self.network_sha256 = dataset.network_sha256(self.scenario.net_file)
+        self.network_sha256 = file_sha256(self.scenario.net_file)
         self.rng = np.random.default_rng([episode.seed, 7])
         self.own, self._own_veh = own, np.empty(0)
 
@@ -115,7 +116,7 @@ class Recorder:
     def _label(self, session: Session, observation: Observation) -> list[tuple[Record, Signal]]:
         """Label some due signals: one is varied at a time, the others do what the base policy would."""
         for report in observation.reports:
-            dataset.check_wording(report.text)
+            check_wording(report.text)
         settings = self.episode.settings
         made_up = settings.imagined_share > 0 and bool(self.rng.random() < settings.imagined_share)
         if made_up:

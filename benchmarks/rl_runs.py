@@ -16,9 +16,9 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from llm import dataset
-from llm.dataset import FIRST_SEED as _FIRST_SEEDS
 from llm.shards import RecordError
+from llm.splits import FIRST_SEED as _FIRST_SEEDS
+from llm.splits import check_split
 from scenarios import registry
 from scenarios.spec import Scenario
 from sim.timings import TIMINGS
@@ -104,7 +104,7 @@ def load_scenarios(training: Training) -> list[Scenario]:
 
 def _check_split(scenario: Scenario) -> None:
     try:
-        dataset.check_split(scenario, "train", FIRST_SEED)
+        check_split(scenario, "train", FIRST_SEED)
     except RecordError as error:
         held_out = "held out" in str(error)
         why = "it is held out" if held_out else "it is not tagged 'train'"

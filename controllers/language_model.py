@@ -304,8 +304,15 @@ class UntunedLanguageModel(LanguageModel):
 
 
 def _adapter_folder(model: str, adapter: str | Path | None, layers: int | None) -> Path | None:
-    if adapter == AUTO:  # the shipped one is for its own layers only
-        return cards.shipped() if model == DEFAULT and layers is None else None
+    if adapter == AUTO:
+        if model != DEFAULT or layers is not None:  # the shipped one is for its own model and layers only
+            return None
+        if (shipped := cards.shipped()) is None:
+            raise ControllerError(
+                f"The adapter that ships is missing: {cards.SHIPPED} has no {cards.FILE}. Install greenloop again, or "
+                "ask for the untuned model with adapter=none."
+            )
+        return shipped
     return None if adapter in (None, "none") else Path(str(adapter)).expanduser()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,11 @@ from numpy.typing import NDArray
 
 from llm.facts import FACTS
 from llm.prompt import CUE, PROMPT_VERSION
-from llm.shards import DECISION, RecordError, Shards, file_sha256
-from scenarios.spec import Scenario
-from scenarios.wordings import WORDINGS
+from llm.shards import DECISION, RecordError, Shards
+from llm.splits import SPLITS, check_record, check_wording
 
 #: Raise with every change of the fields of a record.
 FORMAT = 2
-SPLITS = ("train", "validation")
-#: The runs that results are reported on use small seeds; records use seeds from here on.
-FIRST_SEED = {"train": 1000, "validation": 5000}
 
 
 @dataclass(frozen=True)
@@ -92,60 +87,6 @@ class Record:
         return np.array(self.costs_veh_s)[:, self.horizons_s.index(horizon_s)]
 
 
-# --- what may get in
-
-
-def check_split(scenario: Scenario, split: str, seed: int) -> None:
-    """Make sure that a run may be recorded for a split.
-
-    Raises:
-        RecordError: the scenario is held out, belongs to another split, or the seed is one that results use.
-    """
-    if split not in SPLITS:
-        raise RecordError(f"Records have the splits {' and '.join(SPLITS)}, not '{split}'.")
-    if "held_out" in scenario.tags or network_sha256(scenario.net_file) in _held_out_networks():
-        raise RecordError(f"Scenario {scenario.name} is held out: nothing of it may be recorded, or no result counts.")
-    if split not in scenario.tags:
-        raise RecordError(
-            f"Scenario {scenario.name} is not tagged '{split}', so it gives no {split} records; "
-            f"see 'greenloop scenarios --tag {split}'."
-        )
-    if seed < FIRST_SEED[split]:
-        raise RecordError(f"Seed {seed} is kept for results; {split} records use seeds from {FIRST_SEED[split]} on.")
-
-
-def check_wording(text: str) -> None:
-    """Make sure that a report, or a prompt with reports, has no held-out wording in it.
-
-    Raises:
-        RecordError: it has.
-    """
-    for line in text.splitlines():
-        sentence = line.partition(": ")[2] if line.startswith("Report ") else line
-        if any(pattern.fullmatch(sentence) for pattern in _held_out_wordings()):
-            raise RecordError(f"Report '{sentence}' has a held-out wording: nothing of it may be recorded.")
-
-
-def network_sha256(net_file: Path) -> str:
-    """Hash of a network file."""
-    return file_sha256(net_file)
-
-
-@cache
-def _held_out_networks() -> frozenset[str]:
-    """Hashes of the real held-out networks, so that a copy under another name is known as well."""
-    from scenarios import resco
-
-    names = [name for name, row in resco.RESCO.items() if "held_out" in row[0]]
-    return frozenset(file_sha256(resco.load(name).net_file) for name in names)
-
-
-@cache
-def _held_out_wordings() -> tuple[re.Pattern[str], ...]:
-    templates = [t for wording in WORDINGS["held_out"].values() for t in (*wording.opened, *wording.cleared)]
-    return tuple(re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(t)), re.IGNORECASE) for t in templates)
-
-
 # --- files
 
 
@@ -160,6 +101,7 @@ FILES: Shards[Record] = Shards(
     about={"facts": list(FACTS)},
     row=asdict,
     record=lambda row: Record(**row),
+    check=lambda split, record: check_record(split, record, record.prompt),
     count=lambda records: {"reported": sum("\nReport " in record.prompt for record in records)},
 )
 

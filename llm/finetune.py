@@ -25,6 +25,7 @@ from llm.dataset import Record
 from llm.phase_net import ABOUT, SHIPPED, PhaseNet, PhaseNetError
 from llm.precision import BF16, PRECISIONS, resolve, told_out_of_memory
 from llm.scorer import PhaseScorer, letter_ids
+from llm.splits import SPLITS
 from llm.trainer import (
     FREEZABLE,
     METHODS,
@@ -74,7 +75,7 @@ def train(
         TrainingError: the settings make no sense, the folder holds another training, or the memory is out.
     """
     _check(training)
-    data = {split: [r for folder in records for r in _split(folder, split, records)] for split in dataset.SPLITS}
+    data = {split: [r for folder in records for r in _split(folder, split, records)] for split in SPLITS}
     teaching = _teaching(data["train"], training)
     priced = [record for record in data["validation"] if record.horizons_s]
     if not priced:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm.dataset import check_split, check_wording
 from llm.forecast_prompt import FORECAST_PROMPT_VERSION
 from llm.forecast_state import FIELDS, HORIZONS_MIN, TARGETS, ForecastState
 from llm.shards import FORECAST, RecordError, Shards
+from llm.splits import check_record, check_split, check_wording
 from scenarios.spec import Scenario
 
 Floats = NDArray[np.float64]
@@ -115,6 +115,11 @@ def _record(row: dict[str, Any]) -> ForecastRecord:
     return ForecastRecord(**about, state=state, came=arrived, incidents=tuple(row["incidents"]))
 
 
+def _check(split: str, record: ForecastRecord) -> None:
+    if split != HELD_OUT:
+        check_record(split, record, record.state.prompt)
+
+
 def _plain(values: Floats) -> Any:
     """Nested lists to three decimals, None for NaN, which JSON does not know."""
     return np.where(np.isnan(values), None, np.round(values, 3)).tolist()  # type: ignore[call-overload]
@@ -139,6 +144,7 @@ FILES: Shards[ForecastRecord] = Shards(
     about={"fields": list(FIELDS)},
     row=_row,
     record=_record,
+    check=_check,
     count=_count,
 )
 

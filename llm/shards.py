@@ -53,6 +53,7 @@ class Shards(Generic[Record]):
         about: what else every manifest of this kind says.
         row: a record as JSON.
         record: the same back.
+        check: raises ``RecordError`` where a record may not be used for a split.
         count: further counts of a run's records, by name.
     """
 
@@ -65,6 +66,7 @@ class Shards(Generic[Record]):
     about: Mapping[str, Any]
     row: Callable[[Record], dict[str, Any]]
     record: Callable[[dict[str, Any]], Record]
+    check: Callable[[str, Record], None]
     count: Callable[[Sequence[Record]], Mapping[str, int]]
 
     def write(self, path: Path, records: Sequence[Record]) -> None:
@@ -195,7 +197,8 @@ class Shards(Generic[Record]):
         """All records of a split that the manifest lists.
 
         Raises:
-            RecordError: there are none, or a file is not the one that the manifest lists.
+            RecordError: there are none, a file is not the one that the manifest lists, or holds what is not of this
+                split.
         """
         records: list[Record] = []
         for name, entry in self.read_manifest(folder)["shards"].items():
@@ -204,11 +207,20 @@ class Shards(Generic[Record]):
             path = folder / name
             if not path.is_file() or file_sha256(path) != entry["sha256"]:
                 raise RecordError(f"Records {path} are not those that {MANIFEST} lists; run '{self.command}' again.")
-            records += self.read(path)
+            records += self._checked(path, split)
         if not records:
             raise RecordError(
                 f"Folder {folder} holds no {split} records; run '{self.command} {self.split_option} {split}'."
             )
+        return records
+
+    def _checked(self, path: Path, split: str) -> list[Record]:
+        records = self.read(path)
+        for record in records:
+            try:
+                self.check(split, record)
+            except RecordError as error:
+                raise RecordError(f"Records {path} may not be used for {split}: {error}") from error
         return records
 
 

@@ -45,6 +45,11 @@ def is_generated(seed: int, signals: int, cache_dir: Path | None = None) -> bool
     return _folder(seed, signals, cache_dir).is_dir()
 
 
+def generated_nets() -> list[Path]:
+    """The network files of all cities in the user's cache, in a folder of the city's name each."""
+    return sorted((cache_root(None) / "cities").glob("*/city-*/city.net.xml"))
+
+
 def generate(seed: int, signals: int, cache_dir: Path | None = None) -> Scenario:
     """Generate a city, or take it from the cache.
 

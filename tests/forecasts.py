@@ -37,7 +37,7 @@ def make_record(number: int = 0, approaches: int = 2, split: str = "train", clos
         state.fields[:, len(TRAFFIC_FIELDS) + REPORT_FIELDS.index("closed_before")] = 1.0
         came[..., 0] = 0.0
     incidents = ("road_closure",) if closed else ()
-    return ForecastRecord("hand", f"net{number % 7}", 1000 + number % 7, "native", 1.0, state, came, incidents)
+    return ForecastRecord("hand", f"net{number % 7}", 5000 + number % 7, "native", 1.0, state, came, incidents)
 
 
 def make_report(**changes: object) -> Report:

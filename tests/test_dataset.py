@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +18,12 @@ from llm.dataset import reordered, soft_targets
 from llm.facts import FACTS, phase_facts
 from llm.prompt import signal_prompt
 from llm.shards import RecordError
-from scenarios import resco
-from scenarios.spec import Scenario
-from scenarios.wordings import WORDINGS
+from llm.splits import SPLITS
 from sim.timings import CLEARANCE
-
-FILLED = {"clock": "about 07:10", "street": "Ring 5", "lanes": "one of two lanes", "to": "Am Hof", "vehicles": 120}
-
-
-def scenario(*tags: str, net: Path | None = None) -> Scenario:
-    return resco.load("cologne1").with_(tags=tags, **({"net_file": net} if net else {}))
-
-
-# --- what may get in
 
 
 def test_the_hash_of_records_is_not_that_of_the_day(tmp_path: Path) -> None:
-    for split in dataset.SPLITS:
+    for split in SPLITS:
         dataset.write_shard(tmp_path / split / "0.jsonl.gz", [make_record()])
     dataset.FILES.write_manifest(tmp_path, {"created_utc": "today"})
     known, taught = dataset.FILES.sha256(tmp_path), dataset.FILES.sha256(tmp_path, ["train"])
@@ -48,67 +35,11 @@ def test_the_hash_of_records_is_not_that_of_the_day(tmp_path: Path) -> None:
     assert dataset.FILES.sha256(tmp_path, ["train"]) == taught
 
 
-@pytest.mark.parametrize("name", [name for name, row in resco.RESCO.items() if "held_out" in row[0]])
-@pytest.mark.parametrize("split", ["train", "validation"])
-def test_held_out_networks_are_refused(name: str, split: str) -> None:
-    with pytest.raises(RecordError, match="held out"):
-        dataset.check_split(resco.load(name), split, 9000)
-
-
-def test_a_held_out_network_under_another_name_is_refused(tmp_path: Path) -> None:
-    copy = Path(shutil.copy(resco.load("cologne3").net_file, tmp_path / "mine.net.xml"))
-    with pytest.raises(RecordError, match="held out"):
-        dataset.check_split(scenario("train", net=copy), "train", 9000)
-
-
-@pytest.mark.parametrize(
-    ("tags", "split", "seed", "words"),
-    [
-        (("train", "held_out"), "train", 9000, "held out"),
-        (("validation",), "train", 9000, "not tagged 'train'"),
-        (("train",), "validation", 9000, "not tagged 'validation'"),
-        ((), "train", 9000, "not tagged"),
-        (("train",), "train", 1, "Seed 1 is kept for results"),
-        (("validation",), "validation", 4999, "Seed 4999"),
-        (("train",), "test", 9000, "splits train and validation"),
-    ],
-)
-def test_other_splits_and_seeds_are_refused(tags: tuple[str, ...], split: str, seed: int, words: str) -> None:
-    with pytest.raises(RecordError, match=words):
-        dataset.check_split(scenario(*tags), split, seed)
-
-
-def test_what_may_be_recorded() -> None:
-    dataset.check_split(scenario("train", "real"), "train", 1000)
-    dataset.check_split(scenario("validation"), "validation", 5000)
-
-
-def sentences(split: str) -> list[str]:
-    templates = [t for w in WORDINGS[split].values() for t in (*w.opened, *w.cleared)]
-    return [text[:1].upper() + text[1:] for text in (template.format(**FILLED) for template in templates)]
-
-
-@pytest.mark.parametrize("text", sentences("held_out"))
-def test_held_out_wordings_are_refused(text: str, tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="held-out wording"):
-        dataset.check_wording(text)
-    record = make_record()
-    prompt = record.prompt.replace("\nBest", f"\nReport before A: {text}\nBest")
-    with pytest.raises(RecordError, match="held-out wording"):
-        dataset.write_shard(tmp_path / "a.jsonl.gz", [replace(record, prompt=prompt)])
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("text", sentences("train"))
-def test_training_wordings_are_let_in(text: str) -> None:
-    dataset.check_wording(f"change3\nReport before A: {text}\nBest phase:")
-
-
 # --- files
 
 
 def folder_of(path: Path, count: int = 4) -> Path:
-    for split in dataset.SPLITS:
+    for split in SPLITS:
         for number in range(2):
             records = [make_record(number * count + i) for i in range(count)]
             dataset.write_shard(path / split / f"{number:05d}.jsonl.gz", records)

@@ -548,7 +548,8 @@ def test_damaged_card(text: str, llama: Path, tmp_path: Path) -> None:
 
 def test_the_shipped_adapter_is_the_default(tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cards, "SHIPPED", tmp_path / "default")
-    assert make("language_model").adapter is None
+    with pytest.raises(ControllerError, match=r"default has no greenloop\.json.*adapter=none"):
+        make("language_model")
     carded(tmp_path / "default", llama)
     assert make("language_model").adapter == tmp_path / "default"
     assert make("language_model:adapter=none").adapter is None

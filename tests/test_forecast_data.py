@@ -20,7 +20,7 @@ from scenarios import registry
 def reported(text: str) -> ForecastRecord:
     record = make_record()
     state = make_state(record.state.fields[:, :10], places=[Place(make_report(text=text), "on", (0,))])
-    return ForecastRecord("hand", "net", 1000, "native", 1.0, state, record.came, ("crash",))
+    return ForecastRecord("hand", "net", 5000, "native", 1.0, state, record.came, ("crash",))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

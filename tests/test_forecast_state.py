@@ -11,11 +11,11 @@ from helpers import crossing, make_observation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm.dataset import check_wording
 from llm.forecast_prompt import Place, forecast_prompt
 from llm.forecast_state import FIELDS, REPORT_FIELDS, TRAFFIC_FIELDS, ForecastState, ForecastWatch
 from llm.prompt import PROMPT_CHARSET
 from llm.shards import RecordError
+from llm.splits import check_wording
 from scenarios.reports import Report
 from sim.network import Network, Road
 from sim.observation import Observation

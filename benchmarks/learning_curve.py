@@ -7,7 +7,10 @@ from typing import Any
 
 
 def draw(metrics: dict[str, Any], path: Path) -> None:
-    """Draw the losses, and the validation regret beside those of the rivals."""
+    """Draw the losses, and the validation regret beside those of the rivals.
+
+    On the way it is measured on some records, before and after on all, like the rivals'.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -18,7 +21,10 @@ def draw(metrics: dict[str, Any], path: Path) -> None:
         left.plot(*_curve(metrics["history"], key), marker="o", markersize=3, label=label)
     left.set(xlabel="epoch", ylabel="cross-entropy", title="Loss")
     left.legend(frameon=False)
-    right.plot(*_curve(metrics["history"], "eval_regret_veh_s"), marker="o", markersize=3, label="language model")
+    epochs, regrets = _curve(metrics["history"], "eval_regret_veh_s")
+    right.plot(epochs, regrets, marker="o", markersize=3, label="language model, some records")
+    ends = [metrics.get("start_regret_veh_s", metrics.get("untuned_regret_veh_s")), metrics["regret_veh_s"]]
+    right.plot([0, max(epochs, default=0)], ends, "D", color="C0", label="before and after, all records")
     for number, (name, value) in enumerate(sorted(metrics["rivals_regret_veh_s"].items())):
         if name != "random":
             right.axhline(value, linestyle="--", linewidth=1, color=f"C{number + 1}", label=name)

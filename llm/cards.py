@@ -153,9 +153,8 @@ _REGRET = (
 def _text(card: Card) -> str:
     metrics = card.metrics
     rivals: dict[str, float] = metrics.get("rivals_regret_veh_s", {})
-    before = f", on {metrics['start_records']:,} of these records" if "start_records" in metrics else ""
-    rows = [("this adapter", metrics.get("regret_veh_s")), (f"untuned{before}", metrics.get("untuned_regret_veh_s"))]
-    rows += [(f"the adapter that it began with{before}", metrics.get("start_regret_veh_s"))]
+    rows = [("this adapter", metrics.get("regret_veh_s")), ("untuned", metrics.get("untuned_regret_veh_s"))]
+    rows += [("the adapter that it began with", metrics.get("start_regret_veh_s"))]
     rows += [(name, rivals[name]) for name in sorted(rivals, key=lambda name: rivals[name])]
     table = [f"| {name} | {value:.2f} |" for name, value in rows if value is not None]
     settings = [f"- {name}: {value}" for name, value in card.training.items()]

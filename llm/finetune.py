@@ -96,18 +96,21 @@ def train(
     )
     with told_out_of_memory(no_memory):
         trainer = _trainer(training, backbone, teaching, data["validation"], teacher, out, quiet)
+        some = trainer.eval_dataset
+        whole = PhaseDataset(data["validation"], backbone.tokenizer, training, reorder=False, teacher=teacher)
         trainer.by_line = training.start is not None or backbone.by_line
+        trainer.eval_dataset = whole  # before and after are to be compared, so both read all of it
         before = _noted(out) or _note(out, trainer.evaluate())
-        trainer.by_line = True
+        trainer.by_line, trainer.eval_dataset = True, some
         trainer.train(resume_from_checkpoint=_checkpoint(out))
-        trainer.eval_dataset = PhaseDataset(
-            data["validation"], backbone.tokenizer, training, reorder=False, teacher=teacher
-        )
+        history = list(trainer.state.log_history)
+        trainer.eval_dataset = whole
         after = trainer.evaluate()
     if not math.isfinite(after["eval_loss"]):
         raise TrainingError("Training ended with a loss that is not finite; take a lower learning rate.")
-    metrics = _metrics(training, data, priced, before, after, trainer)
+    metrics = _metrics(training, data, priced, before, after, len(trainer.train_dataset))
     metrics["rivals_regret_veh_s"]["phase_net"] = teacher_regret_veh_s
+    metrics["history"] = history  # the last measurement is not part of it: it reads more records
     cards.write_card(out / "adapter", _card(training, backbone, records, metrics, commands))
     _save(trainer, training, out / "adapter", backbone)
     shards.write_bytes(out / METRICS_FILE, json.dumps(metrics, indent=1).encode())
@@ -422,7 +425,7 @@ def _metrics(
     priced: list[Record],
     before: dict[str, float],
     after: dict[str, float],
-    trainer: PhaseTrainer,
+    taught: int,
 ) -> dict[str, Any]:
     horizon_s = training.horizon_s
     names = sorted(set.intersection(*(set(record.choices) for record in priced)))
@@ -432,15 +435,13 @@ def _metrics(
     rivals["random"] = float(np.mean([(r.cost(horizon_s) - r.cost(horizon_s).min()).mean() for r in priced]))
     return {
         "train_records": len(data["train"]),
-        "taught_records": len(trainer.train_dataset),
+        "taught_records": taught,
         "validation_records": len(data["validation"]),
         "priced_validation_records": len(priced),
         "start_regret_veh_s" if training.start else "untuned_regret_veh_s": before.get("eval_regret_veh_s"),
-        "start_records": sum(bool(r.horizons_s) for r in shards.thinned(data["validation"], training.eval_limit)),
         "regret_veh_s": after["eval_regret_veh_s"],
         "cheapest_share": after["eval_cheapest_share"],
         "rivals_regret_veh_s": rivals,
-        "history": trainer.state.log_history,
     }
 
 

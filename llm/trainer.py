@@ -53,7 +53,7 @@ class Training:
         evals_per_epoch: how often validation is measured and a checkpoint written.
         patience: measurements without a gain before it stops.
         train_limit: use only so many training records (0: all), drawn evenly.
-        eval_limit: records of the measurements on the way (0: all); the last one takes all.
+        eval_limit: records of the measurements on the way (0: all); the first and the last one take all.
         min_spread_veh_s: records whose phases cost the same within this teach nothing and are left out.
         seed: of initialisation and order.
     """

@@ -435,11 +435,13 @@ def test_the_learning_curve_shows_what_was_measured(
     assert len(measured("loss")) > len(measured("eval_loss")) > 6  # an epoch has several
     np.testing.assert_allclose(left["training"], measured("loss"))
     np.testing.assert_allclose(left["validation"], measured("eval_loss"))
-    np.testing.assert_allclose(right.pop("language model"), measured("eval_regret_veh_s"))
+    np.testing.assert_allclose(right.pop("language model, some records"), measured("eval_regret_veh_s"))
+    ends = right.pop("before and after, all records")
+    np.testing.assert_allclose(ends[:, 1], [metrics["untuned_regret_veh_s"], metrics["regret_veh_s"]])
     rivals = {name: value for name, value in metrics["rivals_regret_veh_s"].items() if name != "random"}
     assert {name: set(line[:, 1]) for name, line in right.items()} == {name: {rivals[name]} for name in rivals}
     drawn = file.read_text()
-    for said in ("Validation regret", "regret (veh-s)", "Loss", "epoch", "language model", *rivals):
+    for said in ("Validation regret", "regret (veh-s)", "Loss", "epoch", "before and after, all records", *rivals):
         assert f">{said}<" in drawn
     assert not pyplot.fignum_exists(figures[0].number)  # closed
 

@@ -157,11 +157,8 @@ def test_the_docs_quote_the_held_out_cities() -> None:
     found = rows[rows.controller == "language_model"]
     below, above = (found.difference_interval_high < 0).sum(), (found.difference_interval_low > 0).sum()
     assert (below, above, "below zero in 20 cases of 40 and above in two" in words(RESULTS)) == (20, 2, True)
-    share = (
-        1
-        - delays.language_model.groupby(delays.index.str.partition("@")[2]).mean()
-        / delays.holding.groupby(delays.index.str.partition("@")[2]).mean()
-    )
+    means = delays.groupby(delays.index.str.split("@").str[1]).mean()
+    share = 1 - means.language_model / means.holding
     said = f"is {100 * share['plain']:.0f} % below the best single classical controller, holding, without incidents"
     assert f"{said} and {100 * share['incidents']:.0f} % below it with them" in words(RESULTS)
     ahead = f"better than it in {(delays.language_model < best).sum()} of {len(best)} cases"

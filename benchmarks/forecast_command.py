@@ -119,7 +119,7 @@ def _said(
     scored: Sequence[ForecastRecord],
 ) -> Floats:
     """What one forecaster says, from an earlier run of the same command where there was one."""
-    known = kept.read(spec)
+    known = kept.read(spec, sum(len(record.state.approaches) for record in scored))
     typer.echo(f"{spec} ..." if known is None else f"{spec}: kept from an earlier run", err=True)
     if known is not None:
         return known

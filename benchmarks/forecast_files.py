@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,16 @@ class Kept:
 
     def __init__(self, folder: Path, about: Sequence[str]) -> None:
         self.folder, self.about = folder / KEPT, tuple(about)
+
+    def check_writable(self) -> None:
+        """Find out before anything is fitted.
+
+        Raises:
+            RecordError: the folder cannot be written.
+        """
+        probe = self.folder / f".probe-{os.getpid()}"
+        write_bytes(probe, b"")
+        probe.unlink()
 
     def read(self, spec: str, approaches: int) -> Floats | None:
         """What this forecaster said of so many approaches, None where it was not asked yet or the file is damaged."""

@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,6 +147,31 @@ def test_requests_that_make_no_sense(
     request = replace(Request(folder, "held_out", ("ridge",), out=tmp_path, figures=False), **changes)  # type: ignore[arg-type]
     with pytest.raises(kind, match=sentence):
         forecast_command.execute(request, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"forecasters": ("{spy}", "rigde")}, "did you mean 'ridge'"),
+        ({"forecasters": ("{spy}", "language_model:head=nowhere")}, "nowhere"),
+        ({"forecasters": ("{spy}",), "out": Path("file")}, "cannot be written"),
+    ],
+)
+def test_what_cannot_work_is_found_before_anything_is_fitted(
+    changes: dict[str, Any], sentence: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    Path("spy.py").write_text(
+        "from greenloop import Forecaster\nclass Spy(Forecaster):\n"
+        "    def fit(self, train, validation):\n        open('fitted', 'w').close()\n"
+        "    def forecast(self, states):\n        return None\n"
+    )
+    changes["forecasters"] = tuple(spec.format(spy="spy.py:Spy") for spec in changes["forecasters"])
+    request = replace(Request(folder, "held_out", out=tmp_path, figures=False), **changes)
+    with pytest.raises((RecordError, ForecastError), match=sentence):
+        forecast_command.execute(request, False)
+    assert not Path("fitted").exists()
 
 
 def test_without_a_head_the_language_model_is_left_out(

@@ -335,6 +335,12 @@ def test_a_request_overrides_its_suite(tmp_path: Path) -> None:
     assert rates.demand.scale == 1.2
 
 
+@pytest.mark.parametrize("limit_s", [-1.0, 1e12, math.inf, math.nan])
+def test_a_bad_decision_limit_gets_a_sentence(limit_s: float, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"decision limit of \S+ s makes no sense; give 0 \(no limit\) to 86400\.$"):
+        plan(Request(scenarios=("cologne1",), decision_limit_s=limit_s, out=tmp_path))
+
+
 def test_a_run_from_python_gives_a_table(tmp_path: Path) -> None:
     import greenloop
 

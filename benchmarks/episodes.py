@@ -112,8 +112,8 @@ def plan(split: str, episodes: int, settings: Settings, names: Sequence[str] = (
     least, most = settings.demand_scales
     if not LEAST_SCALE <= least <= most <= MOST_SCALE:
         raise RecordError(
-            f"The demand scales are {least:g} and {most:g}; give two numbers from {LEAST_SCALE:g} to {MOST_SCALE:g}, the "
-            "smaller first."
+            f"The demand scales are {least:g} and {most:g}; give two numbers from {LEAST_SCALE:g} to {MOST_SCALE:g}, "
+            "the smaller first."
         )
     if settings.imagined_share and settings.branches:
         raise RecordError("Imagined states cannot be gone on from, so they have no costs: give --no-branches as well.")

@@ -84,9 +84,7 @@ def record_all(
     if not todo:
         return failed
     named = sorted({job.run.scenario for job in todo})
-    with Workers(
-        _load, min(workers, len(named))
-    ) as pool:  # each city once, or workers that share one would wait for it
+    with Workers(_load, min(workers, len(named))) as pool:  # each once, or workers that share one would wait for it
         for _ in pool.run(named):
             pass
     with Workers(record, min(workers, len(todo)), timeout_s=TIMEOUT_S) as pool:

@@ -91,10 +91,9 @@ def explained(
         ExplainError: no language model, no such signal or seed, or no decision after that time.
         ControllerError, SessionError, ScenarioError: the run itself fails.
     """
+    from benchmarks.run import MAX_SEED
     from controllers.base import RunContext
     from sim.session import Session
-
-    from benchmarks.run import MAX_SEED
 
     if seed > MAX_SEED:
         raise ExplainError(f"Seed {seed} is too large; SUMO takes 0 to {MAX_SEED}.")

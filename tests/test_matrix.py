@@ -222,6 +222,8 @@ def test_a_sweep_resumes_repairs_and_goes_on_after_failures(tmp_path: Path, user
     kept, damaged = sweep.paths
     before = kept.stat().st_mtime_ns
     damaged.write_text(damaged.read_text()[:200])
+    (drawing,) = (tmp_path / "networks").glob("*.json")
+    drawing.write_text(drawing.read_text()[:200])
     user_file.write_text(USERS.replace('raise IndexError("no such\\n lane")', "return {}"))
     try:
         second = Recorder()
@@ -233,6 +235,7 @@ def test_a_sweep_resumes_repairs_and_goes_on_after_failures(tmp_path: Path, user
     assert len(second.cells) == 3
     assert again.failed == []
     assert len(results.load(tmp_path)) == 4
+    assert results.read_network(drawing) == network_shape(Network.read(minute.net_file))
 
 
 def test_a_controller_that_ends_its_process_ends_only_its_cell(

@@ -56,7 +56,8 @@ def compare(
         gridlock: rule for gridlocked runs; the one of the results' suite when missing.
 
     Raises:
-        CompareError: there is nothing to compare, or the baseline, the metric or a filter fits no result.
+        CompareError: there is nothing to compare, no run has a value of the metric, or the baseline, the metric or a
+            filter fits no result.
         ResultError: a folder cannot be read.
     """
     found, problems = compare_read.runs_of(results)
@@ -73,6 +74,8 @@ def compare(
     gridlocked = compare_sets.judge_gridlock(runs, rule)
     runs = [run for run in runs if not controllers or run.controller.name in controllers]
     cases = compare_sets.common_cases(runs, names, metric, chosen_baseline, problems)
+    if not cases:
+        raise CompareError(f"None of the runs asked for has a value of {metric}; choose another metric or other runs.")
     sign = -1 if metric in MORE_IS_BETTER else 1
     baselines = {case.name: _baseline_of(case, chosen_baseline, metric, sign, problems) for case in cases}
     question = Question(metric, sign, baselines)

@@ -42,6 +42,8 @@ RATES = IncidentRates(
     detector_outage_per_h=0.8,
     emergency_vehicle_per_h=0.4,
 )
+#: Of the factor on the number of vehicles, which is rounded to hundredths; ``scenarios.spec.Demand`` takes no more.
+LEAST_SCALE, MOST_SCALE = 0.01, 10.0
 SPLIT_NUMBERS = {"train": 0, "validation": 1}
 
 
@@ -108,8 +110,11 @@ def plan(split: str, episodes: int, settings: Settings, names: Sequence[str] = (
         RecordError: a scenario is held out or not of this split, or the settings make no sense.
     """
     least, most = settings.demand_scales
-    if not 0 < least <= most < float("inf"):
-        raise RecordError(f"The demand scales are {least:g} and {most:g}; give two numbers above 0, the smaller first.")
+    if not LEAST_SCALE <= least <= most <= MOST_SCALE:
+        raise RecordError(
+            f"The demand scales are {least:g} and {most:g}; give two numbers from {LEAST_SCALE:g} to {MOST_SCALE:g}, "
+            "the smaller first."
+        )
     if settings.imagined_share and settings.branches:
         raise RecordError("Imagined states cannot be gone on from, so they have no costs: give --no-branches as well.")
     if split not in FIRST_SEED:

@@ -88,14 +88,19 @@ def explained(
     """Run a scenario up to a moment and explain the next decision of each signal (of all that decide then, if none).
 
     Raises:
-        ExplainError: no language model, no such signal, or no decision after that time.
+        ExplainError: no language model, no such signal or seed, or no decision after that time.
         ControllerError, SessionError, ScenarioError: the run itself fails.
     """
+    from benchmarks.run import MAX_SEED
     from controllers.base import RunContext
     from sim.session import Session
 
-    controller = _language_model(spec)
+    if seed > MAX_SEED:
+        raise ExplainError(f"Seed {seed} is too large; SUMO takes 0 to {MAX_SEED}.")
     start_s = scenario.begin_s + scenario.warmup_s
+    if not start_s + time_s < scenario.end_s:
+        raise _no_decision(", ".join(signals) or "any signal", time_s, scenario)
+    controller = _language_model(spec)
     with Session(scenario, seed, timings) as session:
         wanted = _known(signals, session.network)
         observation = session.start()
@@ -111,9 +116,13 @@ def explained(
                     return [answers[name] for name in signals or sorted(answers)]
             observation = session.step(decisions)
     lacking = ", ".join(sorted(wanted - set(answers))) or "any signal"
-    raise ExplainError(
-        f"There is no decision at {lacking} from second {time_s:g} to the end ({scenario.end_s - start_s:g}); "
-        "give an earlier --time."
+    raise _no_decision(lacking, time_s, scenario)
+
+
+def _no_decision(where: str, time_s: float, scenario: Scenario) -> ExplainError:
+    end_s = scenario.end_s - scenario.begin_s - scenario.warmup_s
+    return ExplainError(
+        f"There is no decision at {where} from second {time_s:g} to the end ({end_s:g}); give an earlier --time."
     )
 
 

@@ -84,17 +84,33 @@ def execute(request: Request, as_json: bool) -> None:
 
 
 def compare(request: Request) -> tuple[dict[str, Any], dict[str, Floats], list[ForecastRecord]]:
-    """Fit and score all forecasters; returns what the JSON holds, the forecasts, and the records scored."""
+    """Fit and score all forecasters; returns what the JSON holds, the forecasts, and the records scored.
+
+    Raises:
+        RecordError, ForecastError: as ``execute``; those that need no fit are found before the first one.
+    """
     if request.on not in ("validation", forecast_data.HELD_OUT):
         raise RecordError(f"Forecasts are scored on held_out or validation records, not on '{request.on}'.")
     specs = _specs(request)
     baseline = _baseline(request, specs)
     train, validation = (forecast_data.FILES.read_split(request.records, split) for split in ("train", "validation"))
-    known = validation if request.on == "validation" else forecast_data.FILES.read_split(request.records, request.on)
-    scored = shards.thinned(known, request.limit)
+    pool = validation if request.on == "validation" else forecast_data.FILES.read_split(request.records, request.on)
+    scored = shards.thinned(pool, request.limit)
     scored_sha256, manifest_sha256 = records_sha256(scored), shards.file_sha256(request.records / shards.MANIFEST)
     kept = Kept(request.out, (scored_sha256, forecast_data.learnt_sha256(request.records)))
-    said = {spec: _said(spec, kept, train, validation, scored) for spec in specs}
+    kept.check_writable()
+    approaches = sum(len(record.state.approaches) for record in scored)
+    known = {spec: kept.read(spec, approaches) for spec in specs}
+    made = {spec: make(spec) for spec in specs if known[spec] is None}
+    said: dict[str, Floats] = {}
+    for spec in specs:
+        found = known[spec]
+        typer.echo(f"{spec} ..." if found is None else f"{spec}: kept from an earlier run", err=True)
+        if found is None:
+            forecaster = made.pop(spec)
+            forecaster.fit(train, validation)
+            found = kept.write(spec, checked(spec, forecaster, forecast_data.states(scored)))
+        said[spec] = found
     scores = score(scored, said, baseline)
     git = provenance.git()
     about = {
@@ -109,23 +125,6 @@ def compare(request: Request) -> tuple[dict[str, Any], dict[str, Floats], list[F
         "machine": provenance.machine(),
     }
     return {**about, "scores": [row.as_dict() for row in scores]}, said, scored
-
-
-def _said(
-    spec: str,
-    kept: Kept,
-    train: Sequence[ForecastRecord],
-    validation: Sequence[ForecastRecord],
-    scored: Sequence[ForecastRecord],
-) -> Floats:
-    """What one forecaster says, from an earlier run of the same command where there was one."""
-    known = kept.read(spec)
-    typer.echo(f"{spec} ..." if known is None else f"{spec}: kept from an earlier run", err=True)
-    if known is not None:
-        return known
-    forecaster = make(spec)
-    forecaster.fit(train, validation)
-    return kept.write(spec, checked(spec, forecaster, forecast_data.states(scored)))
 
 
 def _specs(request: Request) -> tuple[str, ...]:

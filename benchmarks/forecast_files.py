@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from benchmarks import provenance
 from benchmarks.forecast import Score
 from llm import cards, forecast_data
 from llm.forecast_data import ForecastRecord
-from llm.forecast_state import HORIZONS_MIN
+from llm.forecast_state import HORIZONS_MIN, QUANTILES, TARGETS
 from llm.shards import write_bytes
 
 Floats = NDArray[np.float64]
@@ -36,13 +37,25 @@ class Kept:
     def __init__(self, folder: Path, about: Sequence[str]) -> None:
         self.folder, self.about = folder / KEPT, tuple(about)
 
-    def read(self, spec: str) -> Floats | None:
-        """What this forecaster said of these records, None where it was not asked yet or the file is damaged."""
+    def check_writable(self) -> None:
+        """Find out before anything is fitted.
+
+        Raises:
+            RecordError: the folder cannot be written.
+        """
+        probe = self.folder / f".probe-{os.getpid()}"
+        write_bytes(probe, b"")
+        probe.unlink()
+
+    def read(self, spec: str, approaches: int) -> Floats | None:
+        """What this forecaster said of so many approaches, None where it was not asked yet or the file is damaged."""
         try:
-            found: Floats = np.load(self._file(spec), allow_pickle=False)["said"].astype(np.float64)
-        except (OSError, ValueError, KeyError, EOFError):
+            data = io.BytesIO(self._file(spec).read_bytes())
+            found: Floats = np.load(data, allow_pickle=False)["said"].astype(np.float64)
+        except Exception:  # a flipped byte can raise almost anything in zipfile, zlib and NumPy
             return None
-        return found
+        whole = found.shape == (approaches, len(HORIZONS_MIN), len(TARGETS), len(QUANTILES))
+        return found if whole and np.isfinite(found).all() else None
 
     def write(self, spec: str, said: Floats) -> Floats:
         """Keep it, to a hundredth of a vehicle; returns what ``read`` will.
@@ -67,7 +80,7 @@ def _sources(spec: str) -> list[Path]:
     """A user's own file, and the folder of a head; the shipped one where a language model names none."""
     name, _, options = spec.partition(":")
     own = [Path(name)] if name.endswith(".py") else []
-    heads = [Path(part[len("head=") :]) for part in options.split(",") if part.startswith("head=")]
+    heads = [Path(part[len("head=") :]).expanduser() for part in options.split(",") if part.startswith("head=")]
     if name.startswith("language_model") and not heads:
         heads = [cards.SHIPPED]
     return [path for path in own + heads if path.exists()]

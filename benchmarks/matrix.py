@@ -221,5 +221,7 @@ def _note_failure(done: Finished[Job, float]) -> None:
 def _draw_networks(scenarios: Iterable[Scenario], folder: Path) -> None:
     for scenario in scenarios:
         path = network_file(folder, cells.network_sha256(scenario))
-        if not path.exists():
+        try:
+            results.read_network(path)
+        except ResultError:  # missing or damaged
             results.write(cells.network_shape(Network.read(scenario.net_file)), path)

@@ -86,8 +86,8 @@ def draw(
     one, are left out; ``tell`` is called with a sentence.
 
     Raises:
-        ResultError: there are no results, a figure is unknown or asked for and cannot be drawn, or the figures cannot
-            be written.
+        ResultError: there are no results, a figure is unknown or asked for and cannot be drawn, no figure can be drawn,
+            or the figures cannot be written.
         TraceError, CompareError: a trace cannot be read; the runs cannot be compared.
     """
     _check(only, formats)
@@ -114,7 +114,7 @@ def draw_runs(
     """Draw figures of some runs; ``folder`` holds their networks and traces.
 
     A figure that these results do not allow is left out, which ``tell`` is told; with ``strict`` it is an error if it
-    can be drawn for no scenario.
+    can be drawn for no scenario. It is one as well if nothing at all can be drawn.
 
     Raises:
         As ``draw``.
@@ -123,6 +123,7 @@ def draw_runs(
     groups = group_runs(runs, folder)
     everything = {"all": Group("all scenarios", "", tuple(runs), folder=folder)}
     written: list[Path] = []
+    why_not: list[Exception] = []
     with style():
         for name in only:
             entry = REGISTRY[name]
@@ -134,9 +135,12 @@ def draw_runs(
                 if strict and refused and not drawn:
                     raise refused[0]
                 written += drawn
+                why_not += refused
                 if tell is not None:
                     for sentence in dict.fromkeys(map(str, refused)):
                         tell(f"Left out: {name}: {sentence}")
+    if why_not and not written:
+        raise why_not[0]
     return written
 
 

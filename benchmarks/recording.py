@@ -72,7 +72,7 @@ def record_all(
         jobs: all that the folder shall hold.
         record: makes one run on a worker, writes its file and says how many records it has.
         shards: what such files are.
-        workers: processes.
+        workers: processes, at most.
         progress: is told of each run.
 
     Raises:
@@ -83,10 +83,11 @@ def record_all(
     failed: dict[str, str] = {}
     if not todo:
         return failed
-    with Workers(_load, workers) as pool:  # every city once, or workers that share one would wait for it
-        for _ in pool.run(sorted({job.run.scenario for job in todo})):
+    named = sorted({job.run.scenario for job in todo})
+    with Workers(_load, min(workers, len(named))) as pool:  # each once, or workers that share one would wait for it
+        for _ in pool.run(named):
             pass
-    with Workers(record, workers, timeout_s=TIMEOUT_S) as pool:
+    with Workers(record, min(workers, len(todo)), timeout_s=TIMEOUT_S) as pool:
         for ended in pool.run(todo):
             done += 1
             name = ended.task.run.file_name

@@ -15,9 +15,9 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator, model_validator
 
 from benchmarks.metrics import GRIDLOCK, GridlockRule
 
@@ -60,6 +60,15 @@ class ScenarioRecord(_Record):
     spec: dict[str, Any]
     incidents: tuple[dict[str, Any], ...]
 
+    @field_validator("incidents")
+    @classmethod
+    def _dated(cls, found: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        for incident in found:
+            times = (incident.get("start_s"), incident.get("end_s"))
+            if "type" not in incident or not all(isinstance(time_s, (int, float)) for time_s in times):
+                raise ValueError("an incident lacks type, start_s or end_s")
+        return found
+
 
 class ControllerRecord(_Record):
     """Who decided: the name as given on the command line, its parameters, and what it loaded (models, with hashes)."""
@@ -97,6 +106,12 @@ class Series(_Record):
     inserted_veh_min: tuple[Number, ...]
     arrived_veh_min: tuple[Number, ...]
 
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if {len(column) for _, column in self} != {len(self.time_s) or 1}:
+            raise ValueError("its lists are empty or differ in length")
+        return self
+
 
 class RoadSeries(_Record):
     """Mean speed over speed limit by interval (rows) and road (columns); NaN where nobody drove."""
@@ -105,6 +120,13 @@ class RoadSeries(_Record):
     begin_s: tuple[float, ...]
     ids: tuple[str, ...]
     speed_relative: tuple[tuple[Number, ...], ...]
+
+    @model_validator(mode="after")
+    def _rows_and_columns(self) -> Self:
+        rows = self.speed_relative
+        if not rows or len(rows) != len(self.begin_s) or any(len(row) != len(self.ids) for row in rows):
+            raise ValueError("speed_relative is empty or no row for each begin_s and column for each id")
+        return self
 
 
 class Distribution(_Record):
@@ -116,6 +138,12 @@ class Distribution(_Record):
 
     delay_s: tuple[Number, ...]
     waiting_s: tuple[Number, ...]
+
+    @model_validator(mode="after")
+    def _percents(self) -> Self:
+        if not {len(self.delay_s), len(self.waiting_s)} <= {0, 101}:
+            raise ValueError("delay_s and waiting_s need 101 quantiles or none")
+        return self
 
 
 class RunResult(_Record):
@@ -141,6 +169,14 @@ class RunResult(_Record):
     wall: dict[str, Number]
     distribution: Distribution | None = None
     trace: str | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not isinstance(self.timings.get("name"), str):
+            raise ValueError("timings.name is missing")
+        if "delay_s" not in self.metrics:
+            raise ValueError("metrics.delay_s is missing")
+        return self
 
 
 class RoadShape(_Record):
@@ -317,8 +353,10 @@ def _read(path: Path, kind: type[RecordT], what: str) -> RecordT:
         return kind.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ResultError(f"Result file {path} is not {what}: {key}: {first['msg']}.") from error
+        said = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, "))))
+        raise ResultError(
+            f"Result file {path} is damaged or not {what}: {said}; delete it and run its cell again."
+        ) from error
 
 
 def plain(value: Any) -> Any:

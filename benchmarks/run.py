@@ -34,6 +34,8 @@ MAX_SEED = 2**31 - 1
 MAX_SEEDS = 10_000
 #: Importing and making a controller before anything runs may take this long when decisions have no limit, s.
 MAKE_LIMIT_S = 60.0
+#: A day; far longer ones overflow the system's timer.
+MAX_LIMIT_S = 86_400.0
 
 
 class RequestError(ValueError):
@@ -96,6 +98,10 @@ def plan(request: Request) -> Plan:
     seeds = request.seeds or (suite.seeds if suite else (1, 2, 3, 4, 5))
     if request.backend not in BACKENDS:
         raise RequestError(f"There is no backend '{request.backend}'; choose {' or '.join(BACKENDS)}.")
+    if not 0 <= request.decision_limit_s <= MAX_LIMIT_S:
+        raise RequestError(
+            f"A decision limit of {request.decision_limit_s:g} s makes no sense; give 0 (no limit) to {MAX_LIMIT_S:g}."
+        )
     baseline = request.baseline or (suite.baseline if suite else None)
     if baseline is not None and baseline not in (*controllers, BEST):
         raise RequestError(f"The baseline '{baseline}' is not among the controllers: {', '.join(controllers)}.")

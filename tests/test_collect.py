@@ -9,15 +9,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from helpers import crossing, make_observation
 from records import make_record
 
-from benchmarks import collect, episodes, learn_cli
+from benchmarks import collect, episodes, learn_cli, recording
 from benchmarks.behaviour import Behaviour, prepared
 from benchmarks.episodes import Episode, Settings
 from benchmarks.imagined import LONGER_FACTOR, MAX_AGE_S, STARVED_S, imagined
@@ -32,6 +34,7 @@ from llm.shards import RecordError
 from scenarios import registry
 from sim.session import Session
 from sim.timings import CLEARANCE, NATIVE
+from sim.workers import Workers
 
 QUICK = Settings(minutes=5, records_per_episode=4)
 
@@ -157,8 +160,8 @@ def test_demand_of_the_episodes() -> None:
     scales = [episode.demand_scale for episode in planned]
     assert 1.2 <= min(scales) < 1.4
     assert 2.0 < max(scales) <= 2.2
-    for wrong in ((1.5, 1.2), (0.0, 1.0), (float("nan"), 1.0), (1.0, float("inf"))):
-        with pytest.raises(RecordError, match="give two numbers above 0"):
+    for wrong in ((1.5, 1.2), (0.0, 1.0), (0.001, 0.001), (1e9, 1e9), (float("nan"), 1.0), (1.0, float("inf"))):
+        with pytest.raises(RecordError, match=r"give two numbers from 0\.01 to 10, the smaller first"):
             episodes.plan("train", 1, replace(QUICK, demand_scales=wrong))
 
 
@@ -209,6 +212,19 @@ def test_collecting_resumes_and_counts(tmp_path: Path) -> None:
     assert more["counts"]["train"]["records"] == len(dataset.FILES.read_split(tmp_path, "train"))
     with pytest.raises(RecordError, match="other settings"):
         collect.collect(episodes.plan("train", 1, Settings(), ["cologne1"]), tmp_path, 1, progress)
+
+
+def test_no_more_workers_than_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+
+    class Spy(Workers[Any, Any]):
+        def __init__(self, function: Callable[[Any], Any], count: int, timeout_s: float | None = None) -> None:
+            counts.append(count)
+            super().__init__(function, 1, timeout_s)
+
+    monkeypatch.setattr(recording, "Workers", Spy)
+    manifest = collect.collect([quick(0), quick(1)], tmp_path, 32, lambda *_: None)
+    assert (counts, manifest["failed"]) == ([1, 2], {})
 
 
 def test_one_folder_has_one_head_and_one_of_each_policy(tmp_path: Path) -> None:

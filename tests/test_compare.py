@@ -344,6 +344,8 @@ def test_runs_without_a_value_count_as_missing() -> None:
     made = compare(runs, metric="emergency_delay_s")
     assert [case.name for case in made.cases] == ["cologne1"]
     assert any("cologne3: greedy has no emergency_delay_s" in text for text in made.problems)
+    with pytest.raises(CompareError, match=r"^None of the runs asked for has a value of emergency_delay_s; choose"):
+        compare(runs, metric="emergency_delay_s", scenarios=("cologne3",))
 
 
 @pytest.mark.parametrize("seeds", [[1], [1, 2]])

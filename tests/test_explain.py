@@ -283,3 +283,17 @@ def test_questions_without_answers(
     with pytest.raises(ExplainError, match=match) as error:
         explain_cli.explained(scenario, 1, time_s, signals, spec.format(lm=f"language_model:model={taught}"), NATIVE)
     assert str(error.value).endswith((".", "?"))
+
+
+@pytest.mark.parametrize(
+    ("seed", "time_s", "match"),
+    [
+        (1, 999999, r"no decision at any signal from second 999999 to the end \(3600\); give an earlier --time\.$"),
+        (1, float("inf"), r"from second inf to the end"),
+        (99999999999, 600, r"^Seed 99999999999 is too large; SUMO takes 0 to 2147483647\.$"),
+    ],
+)
+def test_what_no_run_answers_starts_none(seed: int, time_s: float, match: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.session.Session", None)
+    with pytest.raises(ExplainError, match=match):
+        explain_cli.explained(registry.load("cologne1"), seed, time_s, (), "language_model:model=nowhere", NATIVE)

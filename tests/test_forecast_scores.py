@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from rich.console import Console
 from benchmarks import cli, forecast_command
 from benchmarks.forecast import PLACES, Score, score
 from benchmarks.forecast_command import Request
-from benchmarks.forecast_files import write_fan
+from benchmarks.forecast_files import Kept, write_fan
 from llm.forecast_data import ForecastRecord, came
 from llm.forecast_state import HORIZONS_MIN, TARGETS
 from llm.forecasters import ForecastError
@@ -148,6 +149,31 @@ def test_requests_that_make_no_sense(
         forecast_command.execute(request, False)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"forecasters": ("{spy}", "rigde")}, "did you mean 'ridge'"),
+        ({"forecasters": ("{spy}", "language_model:head=nowhere")}, "nowhere"),
+        ({"forecasters": ("{spy}",), "out": Path("file")}, "cannot be written"),
+    ],
+)
+def test_what_cannot_work_is_found_before_anything_is_fitted(
+    changes: dict[str, Any], sentence: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    Path("spy.py").write_text(
+        "from greenloop import Forecaster\nclass Spy(Forecaster):\n"
+        "    def fit(self, train, validation):\n        open('fitted', 'w').close()\n"
+        "    def forecast(self, states):\n        return None\n"
+    )
+    changes["forecasters"] = tuple(spec.format(spy="spy.py:Spy") for spec in changes["forecasters"])
+    request = replace(Request(folder, "held_out", out=tmp_path, figures=False), **changes)
+    with pytest.raises((RecordError, ForecastError), match=sentence):
+        forecast_command.execute(request, False)
+    assert not Path("fitted").exists()
+
+
 def test_without_a_head_the_language_model_is_left_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,10 +224,37 @@ def test_a_comparison_goes_on_where_it_was(folder: Path, tmp_path: Path, capsys:
             assert row["mae"] == rows[row["place"], row["target"], row["horizon_min"]]
     forecast_command.compare(replace(request, limit=8))  # other records
     assert "kept" not in capsys.readouterr().err
-    for file in (tmp_path / "forecasts").glob("*.npz"):
-        file.write_bytes(b"broken")
-    forecast_command.compare(request)
-    assert "kept" not in capsys.readouterr().err
+
+
+def test_damaged_forecasts_are_made_again(tmp_path: Path) -> None:
+    said, kept = np.ones((4, 3, 2, 3)), Kept(tmp_path, ("a", "b"))
+    assert kept.read("ridge", 4) is None
+    kept.write("ridge", said)
+    assert kept.read("ridge", 4) is not None
+    assert kept.read("ridge", 5) is None
+    (file,) = (tmp_path / "forecasts").glob("*.npz")
+    whole = file.read_bytes()
+    for damaged in (b"", b"broken", whole[: len(whole) // 2]):
+        file.write_bytes(damaged)
+        assert kept.read("ridge", 4) is None
+    for k in range(len(whole)):
+        file.write_bytes(whole[:k] + bytes([whole[k] ^ 0xFF]) + whole[k + 1 :])
+        found = kept.read("ridge", 4)
+        assert found is None or (found == said).all()
+    for wrong in (np.full((4, 3, 2, 3), np.nan), np.ones(4), np.array("text")):
+        np.savez(file, said=wrong)
+        assert kept.read("ridge", 4) is None
+
+
+def test_a_swapped_head_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "hd").mkdir()
+    (tmp_path / "hd" / "head").write_text("one")
+    kept, spec = Kept(tmp_path, ("a", "b")), "language_model:head=~/hd"
+    kept.write(spec, np.ones((4, 3, 2, 3)))
+    assert kept.read(spec, 4) is not None
+    (tmp_path / "hd" / "head").write_text("two")
+    assert kept.read(spec, 4) is None
 
 
 def test_a_forecaster_that_changed_is_asked_again(folder: Path, tmp_path: Path) -> None:

@@ -222,6 +222,8 @@ def test_a_sweep_resumes_repairs_and_goes_on_after_failures(tmp_path: Path, user
     kept, damaged = sweep.paths
     before = kept.stat().st_mtime_ns
     damaged.write_text(damaged.read_text()[:200])
+    (drawing,) = (tmp_path / "networks").glob("*.json")
+    drawing.write_text(drawing.read_text()[:200])
     user_file.write_text(USERS.replace('raise IndexError("no such\\n lane")', "return {}"))
     try:
         second = Recorder()
@@ -233,6 +235,7 @@ def test_a_sweep_resumes_repairs_and_goes_on_after_failures(tmp_path: Path, user
     assert len(second.cells) == 3
     assert again.failed == []
     assert len(results.load(tmp_path)) == 4
+    assert results.read_network(drawing) == network_shape(Network.read(minute.net_file))
 
 
 def test_a_controller_that_ends_its_process_ends_only_its_cell(
@@ -333,6 +336,12 @@ def test_a_request_overrides_its_suite(tmp_path: Path) -> None:
     assert rates.incident_rates.crash_per_h > 0
     assert rates.incident_rates.road_closure_per_h == 0  # one junction: there is no way around
     assert rates.demand.scale == 1.2
+
+
+@pytest.mark.parametrize("limit_s", [-1.0, 1e12, math.inf, math.nan])
+def test_a_bad_decision_limit_gets_a_sentence(limit_s: float, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"decision limit of \S+ s makes no sense; give 0 \(no limit\) to 86400\.$"):
+        plan(Request(scenarios=("cologne1",), decision_limit_s=limit_s, out=tmp_path))
 
 
 def test_a_run_from_python_gives_a_table(tmp_path: Path) -> None:

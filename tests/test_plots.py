@@ -92,6 +92,8 @@ def test_bad_requests_get_a_sentence(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "results", [make_result()])
     with pytest.raises(results.ResultError, match="no figure 'pie'; did you mean 'profile'"):
         plots.draw(folder, tmp_path, only=["pie"])
+    with pytest.raises(results.ResultError, match="'greed' has no results for cologne1; did you mean 'greedy'"):
+        plots.draw(folder, tmp_path, choice=plots.Choice(controllers=("greed",)))
     (tmp_path / "file").write_text("")
     with pytest.raises(results.ResultError, match="Figures cannot be written"):
         plots.draw(folder, tmp_path / "file" / "x", only=["delay"])

@@ -6,7 +6,9 @@ import errno
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -60,6 +62,38 @@ def test_a_broken_file_is_named_in_one_sentence(tmp_path: Path, change: object, 
         results.load(tmp_path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def without(where: dict[str, Any], key: str) -> None:
+    del where[key]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda run: run.update(timings={}), "timings.name is missing"),
+        (lambda run: without(run["metrics"], "delay_s"), "metrics.delay_s is missing"),
+        (lambda run: without(run["scenario"]["incidents"][0], "start_s"), "an incident lacks type, start_s or end_s"),
+        (lambda run: run["series"]["halted_veh"].pop(), "series: its lists are empty or differ in length"),
+        (lambda run: run.update(series={key: [] for key in run["series"]}), "series: its lists are empty or differ"),
+        (lambda run: run["roads"]["ids"].pop(), "roads: speed_relative is empty or no row for each begin_s"),
+        (lambda run: run["roads"]["begin_s"].pop(), "roads: speed_relative is empty or no row for each begin_s"),
+        (lambda run: run["roads"].update(begin_s=[], speed_relative=[]), "roads: speed_relative is empty"),
+        (lambda run: run["distribution"]["delay_s"].pop(), "distribution: delay_s and waiting_s need 101 quantiles"),
+    ],
+)
+def test_a_file_with_a_part_missing_is_left_out(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], says: str
+) -> None:
+    path = tmp_path / f"a{results.RESULT_SUFFIX}"
+    results.write(make_result(), path)
+    run = json.loads(path.read_text())
+    change(run)
+    path.write_text(json.dumps(run))
+    (problem,) = results.read_folder(tmp_path)[1]
+    assert says in str(problem)
+    assert str(problem).startswith(f"Result file {path} is damaged or not a greenloop result: ")
+    assert str(problem).endswith("; delete it and run its cell again.")
 
 
 def test_a_missing_file_and_an_empty_folder(tmp_path: Path) -> None:

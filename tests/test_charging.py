@@ -128,14 +128,15 @@ def test_another_shipped_adapter_is_another_cell(
     shipped = tmp_path / "default"
     cell = Cell(minute, "language_model", 1)
     monkeypatch.setattr(language_model.cards, "SHIPPED", shipped)
-    stems = [stem(cell, "a")]
+    with pytest.raises(ControllerError, match="adapter that ships is missing"):
+        stem(cell, "a")
     shipped.mkdir()
+    (shipped / "greenloop.json").write_text("{}")
+    stems = []
     for weights in ("old", "newer", "old"):
-        (shipped / "greenloop.json").write_text("{}")
         (shipped / "adapter_model.safetensors").write_text(weights)
         stems.append(stem(cell, "a"))
-    assert stems[1] == stems[3]
-    assert len(set(stems)) == 3
+    assert stems[0] == stems[2] != stems[1]
     untuned = Cell(minute, "language_model_untuned", 1)
     before = stem(untuned, "a")
     shutil.rmtree(shipped)

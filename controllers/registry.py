@@ -114,7 +114,8 @@ def files(spec: str) -> dict[str, Path]:
     written = _ENTRIES[head].writes if head in _ENTRIES else ()
     read = {name: value for name, value in _PLUGIN.parameters(spec).items() if name not in written}
     named |= {f"parameter {name}": value for name, value in read.items() if isinstance(value, str)}
-    return {name: Path(value) for name, value in named.items() if value and Path(value).exists()}
+    paths = {name: Path(value).expanduser() for name, value in named.items() if value}
+    return {name: path for name, path in paths.items() if path.exists()}
 
 
 def depends_on(spec: str) -> dict[str, str | Path]:

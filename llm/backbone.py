@@ -245,12 +245,12 @@ def _with_adapter(model: Any, adapter: Path, name: str, layers: int) -> Any:
     """The model with the adapter in it, merged where the method allows (it then costs nothing)."""
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 
-    config, weights = _read_adapter(adapter)
+    config, weights = read_adapter(adapter)
     made_for = config.base_model_name_or_path or "another model"
     config.inference_mode, config.base_model_name_or_path = True, model.name_or_path  # paths differ between machines
-    if head_name(model) in (getattr(config, "target_modules", None) or ()):
-        untie_head(model)
     try:
+        if head_name(model) in (getattr(config, "target_modules", None) or ()):
+            untie_head(model)
         with warnings.catch_warnings():  # PEFT 0.21 asks transformers 5 by an old name
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
             warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)  # AdaLoRA's own names
@@ -268,7 +268,12 @@ def _with_adapter(model: Any, adapter: Path, name: str, layers: int) -> Any:
     return adapted.merge_and_unload() if hasattr(adapted.base_model, "merge_and_unload") else adapted
 
 
-def _read_adapter(adapter: Path) -> tuple[Any, dict[str, Any]]:
+def read_adapter(adapter: Path) -> tuple[Any, dict[str, Any]]:
+    """An adapter's configuration and weights by name.
+
+    Raises:
+        BackboneError: it is missing or damaged.
+    """
     from peft import PeftConfig
     from safetensors.torch import load_file
 

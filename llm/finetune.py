@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
 
 from llm import cards, dataset, shards
-from llm.backbone import Backbone, head_name, layer_list, load, untie_head
+from llm.backbone import Backbone, head_name, layer_list, load, read_adapter, untie_head
 from llm.dataset import Record
 from llm.phase_net import ABOUT, SHIPPED, PhaseNet, PhaseNetError
 from llm.precision import BF16, PRECISIONS, resolve, told_out_of_memory
@@ -101,6 +102,10 @@ def train(
         trainer.by_line = training.start is not None or backbone.by_line
         trainer.eval_dataset = whole  # before and after are to be compared, so both read all of it
         before = _noted(out) or _note(out, trainer.evaluate())
+        if not math.isfinite(before["eval_loss"]):
+            raise TrainingError(
+                "The loss before the first step is not finite: the teacher or the start is damaged; name another one."
+            )
         trainer.by_line, trainer.eval_dataset = True, some
         trainer.train(resume_from_checkpoint=_checkpoint(out))
         history = list(trainer.state.log_history)
@@ -180,6 +185,13 @@ def _split(folder: Path, split: str, folders: Sequence[Path]) -> list[Record]:
     return dataset.FILES.read_split(folder, split)
 
 
+def _settings(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise TrainingError(f"Settings {file} are damaged; choose another folder, or delete this one.") from error
+
+
 def _claim(out: Path, training: Training, records: Sequence[Path]) -> None:
     """Note what is trained here, so that a resumed run cannot be another one.
 
@@ -190,7 +202,7 @@ def _claim(out: Path, training: Training, records: Sequence[Path]) -> None:
     file = out / SETTINGS_FILE
     if file.is_file():
         # a setting that is newer than the folder was what is its default now
-        found = {**asdict(Training()), **json.loads(file.read_text(encoding="utf-8"))}
+        found = {**asdict(Training()), **_settings(file)}
         if differing := sorted(key for key in about if found.get(key) != about[key]):
             raise TrainingError(
                 f"Folder {out} holds a training with other {', '.join(differing)}; choose another folder."
@@ -304,8 +316,8 @@ def _adapted(training: Training, backbone: Backbone, steps: int) -> Any:
         return network
     import peft
 
-    if training.start is not None:  # cut to as many layers as the model has
-        return peft.PeftModel.from_pretrained(network, training.start, is_trainable=True)
+    if training.start is not None:
+        return _gone_on_from(network, Path(training.start))
     linear = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     names = {name.rpartition(".")[2] for name, _ in network.named_modules()}
     options: dict[str, Any] = {"task_type": "CAUSAL_LM"}
@@ -335,6 +347,26 @@ def _adapted(training: Training, backbone: Backbone, steps: int) -> Any:
     return peft.get_peft_model(network, config)
 
 
+def _gone_on_from(network: Any, start: Path) -> Any:
+    """The model with an adapter to train further, cut to as many layers as the model has.
+
+    Raises:
+        TrainingError: it does not fit, or lacks weights, which PEFT would make up.
+    """
+    import peft
+
+    _, weights = read_adapter(start)
+    try:
+        adapted = peft.PeftModel.from_pretrained(network, str(start), is_trainable=True)
+        wanted = set(peft.get_peft_model_state_dict(adapted, save_embedding_layers=False))
+        if missing := wanted - set(weights):
+            raise ValueError(f"{len(missing)} of the {len(wanted)} weights that the model takes are missing")
+    except Exception as error:  # PEFT raises what torch raises on shapes and names that do not fit
+        line = " ".join(str(error).split())[:160]
+        raise TrainingError(f"Adapter {start} cannot be gone on from ({line}); copy or train it again.") from error
+    return adapted
+
+
 def _quick(model: Any, device: str) -> Any:
     """The model with what made a step on a CPU slow taken out: 1.4 times as fast in bf16, with the same rounding.
 
@@ -351,7 +383,7 @@ def _quick(model: Any, device: str) -> Any:
 
 
 def _check_fits(backbone: Backbone, start: Path) -> None:
-    """Refuse an adapter to go on from that has fewer layers than the model, or was made for another one."""
+    """Refuse an adapter to go on from that is damaged, has fewer layers than the model, or is for another one."""
     card = cards.read_card(start)
     if card is None or card.layers < backbone.layers:
         raise TrainingError(
@@ -359,6 +391,7 @@ def _check_fits(backbone: Backbone, start: Path) -> None:
             "'adapter' folder of an earlier training with as many layers or more."
         )
     cards.check_card(start, card, backbone.name, backbone.model_sha256)
+    read_adapter(start)
 
 
 def _freeze(backbone: Backbone, first: int) -> None:
@@ -372,24 +405,32 @@ def _freeze(backbone: Backbone, first: int) -> None:
 
 
 def _checkpoint(out: Path) -> str | None:
-    """The newest complete checkpoint; the state file is written last, so one that a kill cut short has none."""
+    """The newest complete checkpoint; the state file is written last, so one that a kill cut short has none.
+
+    One whose weights are damaged does not count: the training goes on from the one before.
+    """
     found = [path for path in (out / "checkpoints").glob("checkpoint-*") if _is_complete(path)]
+    found = [path for path in found if path.name.rpartition("-")[2].isdigit()]  # not a copy that somebody made
     return str(max(found, key=lambda path: int(path.name.rpartition("-")[2]))) if found else None
 
 
 def _is_complete(checkpoint: Path) -> bool:
     try:
+        for weights in checkpoint.glob("*.safetensors"):
+            with safe_open(weights, "pt"):
+                pass
         return "global_step" in json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, SafetensorError):
         return False
 
 
 def _ended(out: Path) -> dict[str, Any]:
     """The metrics of a training that ended, written last of all; empty for any other."""
     try:
-        return dict(json.loads((out / METRICS_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        found = dict(json.loads((out / METRICS_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return {}
+    return found if "history" in found else {}
 
 
 def _note(out: Path, before: dict[str, float]) -> dict[str, float]:
@@ -399,9 +440,10 @@ def _note(out: Path, before: dict[str, float]) -> dict[str, float]:
 
 def _noted(out: Path) -> dict[str, float]:
     try:
-        return dict(json.loads((out / "before.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        found = dict(json.loads((out / "before.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return {}
+    return found if "eval_loss" in found else {}
 
 
 def _save(trainer: PhaseTrainer, training: Training, folder: Path, backbone: Backbone) -> None:

@@ -41,6 +41,8 @@ class LanguageModelForecaster(Forecaster):
         device: str = "cpu",
         backbone: Backbone | None = None,
     ) -> None:
+        if not isinstance(reports, bool):
+            raise ForecastError(f"language_model: reports is {reports!r}; choose one of True, False.")
         folder = _folder(head)
         self.reports = reports
         try:

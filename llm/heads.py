@@ -104,8 +104,12 @@ class QuantileHead(nn.Module):
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             versions = about["prompt_version"], about["facts_version"]
+            if missing := {"base", "base_sha256", "adapter_sha256", "layers"} - set(about):
+                raise ValueError(f"{ABOUT} lacks {', '.join(sorted(missing))}")
             head = cls(about["width"], about["facts"], about["hidden"], members=about["members"])
             head.load_state_dict(load_file(folder / FILE))
+            if not all(bool(values.isfinite().all()) for values in head.state_dict().values()):
+                raise ValueError("its weights are not finite")
         except Exception as error:  # whatever a broken file makes torch raise
             line = " ".join(str(error).split())[:160]
             raise BackboneError(f"The forecast head in {folder} is damaged ({line}); train it again.") from error

@@ -80,6 +80,8 @@ class PhaseNet:
                 raise ValueError("it reads other facts than this version gives")
             with np.load(folder / FILE, allow_pickle=False) as file:
                 layers = tuple((file[f"w{i}"], file[f"b{i}"]) for i in range(len(file.files) // 2))
+            if not layers or not all(np.isfinite(values).all() for layer in layers for values in layer):
+                raise ValueError("its weights are missing or not finite")
             net = cls(layers)
             net.scores(np.zeros((2, len(FACTS))))
         except Exception as error:  # whatever a broken file makes numpy raise

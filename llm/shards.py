@@ -155,6 +155,9 @@ class Shards(Generic[Record]):
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             kind = manifest.get("kind", DECISION)  # older ones do not say
             version, form = manifest["prompt_version"], manifest["format"]
+            for name, entry in manifest["shards"].items():
+                if not (isinstance(name, str) and isinstance(entry["sha256"], str) and int(entry["records"]) >= 0):
+                    raise ValueError(name)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RecordError(f"Folder {folder} holds no readable {MANIFEST}; run '{self.command}' first.") from error
         if kind != self.kind:
@@ -208,6 +211,11 @@ class Shards(Generic[Record]):
             if not path.is_file() or file_sha256(path) != entry["sha256"]:
                 raise RecordError(f"Records {path} are not those that {MANIFEST} lists; run '{self.command}' again.")
             records += self._checked(path, split)
+        if not records and any((folder / split).glob("*.jsonl.gz")):
+            raise RecordError(
+                f"Folder {folder} holds {split} records that its {MANIFEST} does not list, as '{self.command}' was "
+                "stopped: give the same command again."
+            )
         if not records:
             raise RecordError(
                 f"Folder {folder} holds no {split} records; run '{self.command} {self.split_option} {split}'."

@@ -108,6 +108,23 @@ def test_no_records_of_a_split(tmp_path: Path) -> None:
         dataset.FILES.read_split(tmp_path, "validation")
 
 
+@pytest.mark.parametrize("entry", [None, [], {"sha256": 3, "records": 1}, {"sha256": "a"}])
+def test_a_manifest_with_damaged_shards(entry: object, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["shards"][next(iter(manifest["shards"]))] = entry
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RecordError, match=r"holds no readable manifest\.json"):
+        dataset.FILES.read_split(folder, "train")
+
+
+def test_records_of_a_stopped_collection(tmp_path: Path) -> None:
+    dataset.FILES.write_manifest(tmp_path, {})
+    dataset.write_shard(tmp_path / "train/0.jsonl.gz", [make_record()])
+    with pytest.raises(RecordError, match="was stopped: give the same command again"):
+        dataset.FILES.read_split(tmp_path, "train")
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordError, match="cannot be written"):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from forecasts import make_record, make_report, make_state, write_folder
 from llm_tiny import cut, write_adapter, write_model
+from safetensors.torch import load_file, save_file
 
 from benchmarks import forecast_cli
 from llm import cards, forecast_training, forecast_tuning, heads, shards
@@ -25,6 +26,7 @@ from llm.forecast_training import ForecastTraining, Reader, train_forecast
 from llm.forecast_tuning import Tuning, tune_forecast
 from llm.forecasters import ForecastError, checked, make
 from llm.heads import QuantileHead
+from llm.shards import RecordError
 
 TRAIN = [make_record(number, closed=number % 4 == 0) for number in range(80)]
 VALIDATION = [make_record(number, closed=number % 4 == 0) for number in range(100, 120)]
@@ -208,6 +210,11 @@ def test_the_command_trains_an_adapter_with_the_head(
     with pytest.raises(ForecastError, match=r"holds an adapter that is not for forecasts; choose another --out"):
         forecast_cli.train_forecast(folder, out, str(model), layers=2, tune=True)
     assert cards.read_card(out) == replace(card, task=cards.DECISIONS)
+    with pytest.raises(ForecastError, match=r"holds an adapter: give it as --adapter"):
+        forecast_cli.train_forecast(folder, out, str(model), layers=2)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordError, match="cannot be written"):  # before the training, not after it
+        forecast_cli.train_forecast(folder, tmp_path / "file/head", "no model")
 
 
 def test_gradients_reach_the_adapter(model: Path) -> None:
@@ -272,6 +279,28 @@ def test_a_damaged_head(head: Path) -> None:
 def test_a_damaged_note(text: str, head: Path) -> None:
     (head / heads.ABOUT).write_text(text)
     with pytest.raises(ForecastError, match="is damaged"):
+        LanguageModelForecaster(str(head))
+
+
+def test_reports_are_read_or_not(head: Path) -> None:
+    with pytest.raises(ForecastError, match="reports is 'maybe'; choose one of True, False"):
+        make(f"language_model:head={head},reports=maybe")
+
+
+@pytest.mark.parametrize("key", ["base", "base_sha256", "adapter_sha256", "layers"])
+def test_a_note_without_what_it_was_trained_on(key: str, head: Path) -> None:
+    about = json.loads((head / heads.ABOUT).read_text())
+    del about[key]
+    (head / heads.ABOUT).write_text(json.dumps(about))
+    with pytest.raises(ForecastError, match=f"lacks {key}"):
+        LanguageModelForecaster(str(head))
+
+
+def test_a_head_whose_weights_are_not_finite(head: Path) -> None:
+    weights = load_file(head / heads.FILE)
+    name = min(name for name, values in weights.items() if values.is_floating_point())
+    save_file({**weights, name: weights[name] * float("nan")}, head / heads.FILE)
+    with pytest.raises(ForecastError, match="weights are not finite"):
         LanguageModelForecaster(str(head))
 
 

@@ -2,7 +2,8 @@
 
 This is occlusion, or leave-one-out attribution (Zeiler and Fergus, 2014; Li, Monroe and Jurafsky, 2016), on facts
 instead of pixels or words. A fact is taken out by what the prompt says where there is nothing: no vehicles, no wait,
-all room, a green just old enough to change, no report. So the model reads nothing that training did not show it.
+all room, a green just old enough to change, no report. So the model reads words that training showed it, though not
+always together: a lane with a long queue and no vehicle near it, say.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from benchmarks import explain_cli
 from benchmarks.explain_cli import ExplainError
 from controllers.base import ControllerError
 from controllers.language_model import LanguageModel
+from llm import cards
 from llm.backbone import load
 from llm.explain import explain, facts
 from llm.prompt import CUE, PromptError, signal_prompt
@@ -218,6 +219,25 @@ def test_a_real_model_names_what_it_was_taught(taught: Path) -> None:
             assert f"without its {first.kind} it would have" in found.sentence
         right += int(scores.argmax()) == rule(*case) and named == must
     assert right >= 40  # of 48
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_model_that_ships_names_the_planted_fact() -> None:
+    """One phase has seven vehicles before it, the others none; so these vehicles must be the reason."""
+    judge = PhaseScorer(load(adapter=cards.shipped()), "fp32")
+    idle = "queue0 wait0 near0 mid0 far0 room9"
+    for count, planted in ((2, 1), (3, 1), (3, 2), (4, 1), (4, 2), (4, 3)):
+        rows = [f"{'red' if place else 'green20'} go2 {idle} {chr(65 + place)}" for place in range(count)]
+        rows[planted] = rows[planted].replace("queue0 wait0 near0", "queue7 wait40 near7")
+        prompt = "\n".join(["change5", *rows, CUE])
+        found = explain(prompt, judge.score([prompt], [count])[0], judge.score)
+        named = next(effect.fact for effect in found.deciding if effect.fact.kind != "traffic")
+        assert (named.kind, named.phase) == ("near", chr(65 + planted))
+        assert found.sentence == (
+            f"{chr(65 + planted)}, because 7 vehicles are within 50 m of it; "
+            "without its vehicles within 50 m it would have stayed at A."
+        )
 
 
 def test_in_the_loop_and_in_the_log(taught: Path, tmp_path: Path) -> None:

@@ -305,3 +305,11 @@ def test_json_of_a_training_is_all_that_stdout_gets(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout)["taught_records"] > 0
     assert f"{records}: 64 train records, 16 validation records" in done.stderr
+
+
+def test_ctrl_c_says_what_is_kept(greenloop: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.doctor.doctor", stopped)
+    assert greenloop("doctor") == (130, "", f"{cli.STOPPED}\n")

@@ -35,7 +35,7 @@ Net = Annotated[Path | None, typer.Option(help="A SUMO network of your own (.net
 Routes = Annotated[list[Path] | None, typer.Option(help="Its traffic (.rou.xml); repeat for several files.")]
 #: Exceptions that are defined in these packages carry one sentence for the user.
 OUR_PACKAGES = frozenset({"benchmarks", "scenarios", "sim", "controllers", "llm"})
-#: Said on Ctrl-C by commands that have nothing better to say.
+STOPPED_CODE = 130
 STOPPED = "Stopped. What had been finished is kept; the same command goes on from there."
 DEBUG = "GREENLOOP_DEBUG"
 
@@ -269,9 +269,8 @@ def main(arguments: list[str] | None = None) -> None:
         code = command.main(arguments, prog_name="greenloop", standalone_mode=False)
     except Exception as error:
         code = _told(error)
-    except KeyboardInterrupt:
+    if code == STOPPED_CODE:  # click's, for a KeyboardInterrupt
         typer.echo(STOPPED, err=True)
-        code = 130
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -282,8 +281,7 @@ def _told(error: Exception) -> int:
         show()
         return int(getattr(error, "exit_code", 2))
     if type(error).__name__ == "Abort":
-        typer.echo(STOPPED, err=True)
-        return 130
+        return STOPPED_CODE
     if os.environ.get(DEBUG):
         raise error
     sentence = " ".join(str(error).split())

@@ -30,9 +30,7 @@ def execute(request: Request, figures: bool, as_json: bool) -> int:
             sweep = matrix.run(planned.cells, planned.out, planned.workers, progress, planned.cell_limit_s)
         except KeyboardInterrupt:
             kept = len(list(planned.out.glob(f"*{results.RESULT_SUFFIX}")))
-            progress.console.print(
-                f"Stopped. {kept} finished runs are kept in {planned.out}; the same command goes on."
-            )
+            progress.console.print(f"{kept} finished runs are in {planned.out}.")
             return 130
     runs = [results.read(path) for path in sweep.paths]
     drawn = _figures(planned, runs, progress) if figures and runs else []

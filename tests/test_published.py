@@ -272,3 +272,14 @@ def percent(change: float) -> str:
 
 def interval(middle: float, low: float, high: float) -> str:
     return f"{middle:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def test_green_wave_is_where_the_docs_say() -> None:
+    runs = pd.read_csv(PUBLISHED / "held_out" / "runs.csv")
+    mean = runs.pivot_table(index="scenario", columns="controller", values="delay_s")
+    waves = mean.green_wave.dropna()
+    assert len(waves) == 10
+    classical = [name for name in mean.columns if is_classical(name) and name not in ("green_wave", "lookahead")]
+    share = waves / mean[classical].min(axis=1)[waves.index]
+    assert f"needs {share.min():.1f} to {share.max():.1f} times the best classical delay of the row" in words(RESULTS)
+    assert (waves / mean.fixed_time[waves.index] - 1).abs().max() < 0.05

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from benchmarks import provenance
-from llm.shards import MANIFEST, RecordError, Shards
+from llm.shards import MANIFEST, RecordError, Shards, only_writer
 from scenarios import registry
 from sim.workers import Workers
 
@@ -76,6 +76,7 @@ def record_all(
         progress: is told of each run.
 
     Raises:
+        RecordError: another command is writing to the folder.
         KeyboardInterrupt: passed on; finished runs are on disk.
     """
     todo = [job for job in jobs if not shards.is_done(job.folder / job.run.file_name)]
@@ -87,7 +88,7 @@ def record_all(
     with Workers(_load, min(workers, len(named))) as pool:  # each once, or workers that share one would wait for it
         for _ in pool.run(named):
             pass
-    with Workers(record, min(workers, len(todo)), timeout_s=TIMEOUT_S) as pool:
+    with only_writer(todo[0].folder), Workers(record, min(workers, len(todo)), timeout_s=TIMEOUT_S) as pool:
         for ended in pool.run(todo):
             done += 1
             name = ended.task.run.file_name

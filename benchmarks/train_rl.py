@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from benchmarks import provenance, rl_runs
 from benchmarks.rl_runs import Episode, Training, TrainingError
 from controllers.base import ControllerError
 from controllers.reinforcement import load_policy
+from llm.shards import only_writer
 from scenarios.spec import Scenario
 from sim.timings import TIMINGS
 
@@ -71,23 +70,9 @@ def train(
     check_extra()
     scenarios = rl_runs.load_scenarios(training)
     rl_runs.open_folder(training, out)
-    with _alone(out):
+    with only_writer(out, TrainingError):
         runs = [_Run(training, scenarios, seed, out, tell, checkpoint_s) for seed in seeds]
         return [_finished(out, run.seed) or run.train() for run in runs]
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep a second training out of the folder: both would write the same files."""
-    lock = FileLock(out / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise TrainingError(f"Another training is writing to {out}; wait for it, or choose another --out.") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _finished(out: Path, seed: int) -> dict[str, Any] | None:

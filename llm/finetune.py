@@ -88,38 +88,39 @@ def train(
     if training.start is not None:
         _check_fits(backbone, Path(training.start))
     _claim(out, training, records)  # only now: what is refused leaves no folder that refuses the mended command
-    if ended := _ended(out):
-        return ended
-    teacher, teacher_regret_veh_s = _phase_net(teaching, priced, training, out)
-    no_memory = TrainingError(
-        f"Training ran out of memory; give a smaller batch than {training.batch} or fewer layers, with another run "
-        "folder, or go on from the last checkpoint with the same command where there is more memory."
-    )
-    with told_out_of_memory(no_memory):
-        trainer = _trainer(training, backbone, teaching, data["validation"], teacher, out, quiet)
-        some = trainer.eval_dataset
-        whole = PhaseDataset(data["validation"], backbone.tokenizer, training, reorder=False, teacher=teacher)
-        trainer.by_line = training.start is not None or backbone.by_line
-        trainer.eval_dataset = whole  # before and after are to be compared, so both read all of it
-        before = _noted(out) or _note(out, trainer.evaluate())
-        if not math.isfinite(before["eval_loss"]):
-            raise TrainingError(
-                "The loss before the first step is not finite: the teacher or the start is damaged; name another one."
-            )
-        trainer.by_line, trainer.eval_dataset = True, some
-        trainer.train(resume_from_checkpoint=_checkpoint(out))
-        history = list(trainer.state.log_history)
-        trainer.eval_dataset = whole
-        after = trainer.evaluate()
-    if not math.isfinite(after["eval_loss"]):
-        raise TrainingError("Training ended with a loss that is not finite; take a lower learning rate.")
-    metrics = _metrics(training, data, priced, before, after, len(trainer.train_dataset))
-    metrics["rivals_regret_veh_s"]["phase_net"] = teacher_regret_veh_s
-    metrics["history"] = history  # the last measurement is not part of it: it reads more records
-    cards.write_card(out / "adapter", _card(training, backbone, records, metrics, commands))
-    _save(trainer, training, out / "adapter", backbone)
-    shards.write_bytes(out / METRICS_FILE, json.dumps(metrics, indent=1).encode())
-    return metrics
+    with shards.only_writer(out, TrainingError):
+        if ended := _ended(out):
+            return ended
+        teacher, teacher_regret_veh_s = _phase_net(teaching, priced, training, out)
+        no_memory = TrainingError(
+            f"Training ran out of memory; give a smaller batch than {training.batch} or fewer layers, with another run "
+            "folder, or go on from the last checkpoint with the same command where there is more memory."
+        )
+        with told_out_of_memory(no_memory):
+            trainer = _trainer(training, backbone, teaching, data["validation"], teacher, out, quiet)
+            some = trainer.eval_dataset
+            whole = PhaseDataset(data["validation"], backbone.tokenizer, training, reorder=False, teacher=teacher)
+            trainer.by_line = training.start is not None or backbone.by_line
+            trainer.eval_dataset = whole  # before and after are to be compared, so both read all of it
+            before = _noted(out) or _note(out, trainer.evaluate())
+            if not math.isfinite(before["eval_loss"]):
+                raise TrainingError(
+                    "The loss before the first step is not finite: the teacher or the start is damaged; name another."
+                )
+            trainer.by_line, trainer.eval_dataset = True, some
+            trainer.train(resume_from_checkpoint=_checkpoint(out))
+            history = list(trainer.state.log_history)
+            trainer.eval_dataset = whole
+            after = trainer.evaluate()
+        if not math.isfinite(after["eval_loss"]):
+            raise TrainingError("Training ended with a loss that is not finite; take a lower learning rate.")
+        metrics = _metrics(training, data, priced, before, after, len(trainer.train_dataset))
+        metrics["rivals_regret_veh_s"]["phase_net"] = teacher_regret_veh_s
+        metrics["history"] = history  # the last measurement is not part of it: it reads more records
+        cards.write_card(out / "adapter", _card(training, backbone, records, metrics, commands))
+        _save(trainer, training, out / "adapter", backbone)
+        shards.write_bytes(out / METRICS_FILE, json.dumps(metrics, indent=1).encode())
+        return metrics
 
 
 # --- parts

@@ -14,11 +14,13 @@ import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 MANIFEST = "manifest.json"
 DECISION, FORECAST = "decision", "forecast"
@@ -243,6 +245,26 @@ def file_sha256(path: Path) -> str:
     """Hash of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def only_writer(folder: Path, error: type[Exception] = RecordError) -> Iterator[None]:
+    """Keep a second command out of a folder that one works on: both would write the same files.
+
+    Raises:
+        error: another one works on it, or it cannot be written.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as busy:
+        raise error(f"Another command is writing to {folder}; wait for it, or choose another folder.") from busy
+    except OSError as refused:
+        raise error(f"Folder {folder} cannot be written: {refused.strerror or refused}.") from refused
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -30,7 +30,7 @@ from llm import dataset, phase_net
 from llm.cards import SHIPPED
 from llm.facts import FACTS
 from llm.forecasters import ForecastError
-from llm.shards import RecordError
+from llm.shards import RecordError, only_writer
 from scenarios import registry
 from sim.session import Session
 from sim.timings import CLEARANCE, NATIVE
@@ -225,6 +225,12 @@ def test_no_more_workers_than_work(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(recording, "Workers", Spy)
     manifest = collect.collect([quick(0), quick(1)], tmp_path, 32, lambda *_: None)
     assert (counts, manifest["failed"]) == ([1, 2], {})
+
+
+def test_one_folder_has_one_collector(tmp_path: Path) -> None:
+    with only_writer(tmp_path), pytest.raises(RecordError, match="Another command is writing to"):
+        collect.collect([quick(0)], tmp_path, 1, lambda *_: None)
+    assert not list(tmp_path.rglob("*.gz"))
 
 
 def test_one_folder_has_one_head_and_one_of_each_policy(tmp_path: Path) -> None:

@@ -337,6 +337,11 @@ def test_a_training_that_ended_is_not_done_again(
     assert again == json.loads(json.dumps(metrics))
 
 
+def test_two_trainings_in_one_folder(llama: Path, records: Path, tmp_path: Path) -> None:
+    with shards.only_writer(tmp_path), pytest.raises(TrainingError, match="Another command is writing to"):
+        finetune.train(tiny(llama), [records], tmp_path, quiet=True)
+
+
 def test_early_stopping_counts_on_after_a_stop(
     llama: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -283,3 +283,16 @@ def test_green_wave_is_where_the_docs_say() -> None:
     share = waves / mean[classical].min(axis=1)[waves.index]
     assert f"needs {share.min():.1f} to {share.max():.1f} times the best classical delay of the row" in words(RESULTS)
     assert (waves / mean.fixed_time[waves.index] - 1).abs().max() < 0.05
+
+
+def test_wordings_make_the_difference_that_the_docs_tell() -> None:
+    told = re.search(r"ingolstadt1 (\S+ \[\S+ \S+) s/veh; cologne3 (\S+ \[\S+ \S+),", words(RESULTS))
+    assert told
+    runs = pd.read_csv(PUBLISHED / "ablations" / "runs.csv")
+    runs = runs[(runs.controller == "language_model") & (runs.charged == 0)].set_index(["scenario", "seed"]).delay_s
+    trained = pd.read_csv(PUBLISHED / "ablations" / "wordings.csv").set_index(["scenario", "seed"]).delay_s
+    assert set(trained.index) == set(runs.index)
+    for place, network in enumerate(("ingolstadt1", "cologne3"), start=1):
+        difference = (trained - runs).xs(f"{network}@incidents").tolist()
+        low_s, high_s = stats.bootstrap_interval(difference) or (0.0, 0.0)
+        assert plain(told[place]) == interval(sum(difference) / len(difference), low_s, high_s)

@@ -13,6 +13,7 @@ from benchmarks import cli, rl_curves, rl_runs, train_rl
 from benchmarks.cell import Cell, run_cell, stem
 from benchmarks.rl_runs import FIRST_SEED, Episode, Training, TrainingError
 from controllers.reinforcement import CARD, WEIGHTS, load_policy
+from llm.shards import only_writer
 from scenarios import registry
 
 pytest.importorskip("stable_baselines3", reason="Stable-Baselines3 is not installed (pip install 'greenloop[rl]')")
@@ -136,7 +137,7 @@ def test_folders_of_another_training_damaged_or_in_use(tmp_path: Path) -> None:
     (checkpoint / "state.pkl").write_bytes(b"half")
     with pytest.raises(TrainingError, match=r"round-000001 is damaged .*remove it"):
         train_rl.train(SHORT, (1,), tmp_path, quiet)
-    with train_rl._alone(tmp_path), pytest.raises(TrainingError, match="Another training is writing to"):
+    with only_writer(tmp_path), pytest.raises(TrainingError, match="Another command is writing to"):
         train_rl.train(SHORT, (1,), tmp_path, quiet)
     (tmp_path / rl_runs.CURVES).write_text("policy_seed,round\n1,x\n")
     with pytest.raises(TrainingError, match=r"curves\.csv is damaged"):

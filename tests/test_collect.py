@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -243,7 +244,8 @@ def test_one_folder_has_one_head_and_one_of_each_policy(tmp_path: Path) -> None:
     run(SHIPPED)
     with pytest.raises(RecordError, match=r"made with another forecast head than .* another folder\.$"):
         run(None)
-    (policy / phase_net.ABOUT).write_text("{}")
+    about = json.loads((policy / phase_net.ABOUT).read_text())
+    (policy / phase_net.ABOUT).write_text(json.dumps({**about, "trained": "again"}))
     with pytest.raises(RecordError, match=r"made with another phase_net:folder=\S+ parameter folder than"):
         run(SHIPPED)
 

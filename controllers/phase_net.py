@@ -31,13 +31,13 @@ class PhaseNetController(Controller):
         self.path = SHIPPED if folder == AUTO else Path(self.folder).expanduser().absolute()
 
     def depends_on(self) -> Mapping[str, str | Path]:
-        """The network's folder, the shipped one, too.
+        """The folder of the network that ships, where none is named: a parameter's is known.
 
         Raises:
             ControllerError: it holds no usable network.
         """
         self._load()
-        return {"folder": self.path}
+        return {"folder": self.path} if self.folder == AUTO else {}
 
     def reset(self, network: Network, seed: int) -> None:
         """Load the network.

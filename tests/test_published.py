@@ -296,3 +296,11 @@ def test_wordings_make_the_difference_that_the_docs_tell() -> None:
         difference = (trained - runs).xs(f"{network}@incidents").tolist()
         low_s, high_s = stats.bootstrap_interval(difference) or (0.0, 0.0)
         assert plain(told[place]) == interval(sum(difference) / len(difference), low_s, high_s)
+
+
+def test_the_methods_reach_what_the_docs_tell() -> None:
+    training = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    for row in pd.read_csv(PUBLISHED / "methods.csv").itertuples():
+        size_mb = row.weights_bytes / 1e6
+        size = f"{size_mb:.1f}" if size_mb > 0.1 else f"{size_mb:.2f}"
+        assert f"| `{row.method}` | {size} | {row.regret_veh_s:.1f} |" in training

@@ -36,11 +36,12 @@ ADAPTER := runs/adapter
 PERCENT := 100
 RUNS = $$((($(1) * $(PERCENT) + 99) / 100))
 THREADS := 2
+DEVICE := cpu
 FORECASTS := $(BIN)/greenloop collect-forecasts --out $(ADAPTER)/forecasts
-HEAD := $(BIN)/greenloop train-forecast --threads $(THREADS) --records $(ADAPTER)/forecasts --train-limit 1500 \
-  --validation-limit 500
+HEAD := $(BIN)/greenloop train-forecast --threads $(THREADS) --device $(DEVICE) --records $(ADAPTER)/forecasts \
+  --train-limit 1500 --validation-limit 500
 COLLECT := $(BIN)/greenloop collect --per-episode 60 --forecast-head $(ADAPTER)/head
-TRAIN := $(BIN)/greenloop train --threads $(THREADS) --layers 4 --distil 0.9
+TRAIN := $(BIN)/greenloop train --threads $(THREADS) --device $(DEVICE) --layers 4 --distil 0.9
 NET := phase_net:folder=$(ADAPTER)/first/phase_net
 MORE := $(COLLECT) --draw-seed 1 --drive $(NET) --drive $(NET) --drive holding --out $(ADAPTER)/more
 # Without branches: the plain network answers. Crowded junctions, and lanes that have waited for minutes.

@@ -1,4 +1,4 @@
-"""The plain neural network as a controller: the language model's rival on the same records."""
+"""The plain neural network as a controller: the language model's teacher and rival."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plain neural network that scores phases from the same records' numbers: what a language model must be better than.
+"""A plain neural network that scores phases from records' numbers: what a language model must be better than.
 
 One small network scores each phase from its own facts, their mean and their maximum over the signal's phases, so any
 number of phases in any order will do (Deep Sets, Zaheer et al. 2017); a few of them, trained from different starts,

@@ -1,10 +1,10 @@
 """In which numbers a model multiplies: fp32, or bf16 where the processor has units for it.
 
 bf16 keeps 8 of fp32's 24 bits. With AMX tiles (Intel since 2023) it reads prompts two to three and a half times faster,
-with AVX-512's bf16 instructions alone (AMD since 2022) 1.5 to 2 times; without either it is slower. Only attention and
-the multi-layer perceptrons multiply in it, which is where the time goes; what the layers add up stays fp32. That costs
-nothing and rounds four times less than a whole model in bf16. Only close decisions still feel it, and ``llm.scorer``
-reads those again in fp32. ``python -m benchmarks.latency`` measures both on this machine.
+with AVX-512's bf16 instructions alone (AMD since 2022) about 1.5 to 2 times; without either it is slower. Only
+attention and the multi-layer perceptrons multiply in it, which is where the time goes; what the layers add up stays
+fp32. That costs nothing and rounds four times less than a whole model in bf16. Only close decisions still feel it, and
+``llm.scorer`` reads those again in fp32. ``python -m benchmarks.latency`` measures both on this machine.
 """
 
 from __future__ import annotations

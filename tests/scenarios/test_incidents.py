@@ -184,7 +184,7 @@ def test_no_incidents_read_no_files() -> None:
 
 def test_the_same_seed_gives_the_same_schedule_in_every_process() -> None:
     code = (
-        "from tests.scenarios import test_incidents as t, hashlib\n"
+        "import hashlib; from tests.scenarios import test_incidents as t\n"
         "print(hashlib.sha256(repr(t.plan(7, incident_rates=t.RATES)).encode()).hexdigest())"
     )
     hashes = set()

@@ -22,6 +22,7 @@ from llm.remote.budget import Budget
 from llm.remote.http import Http, one_line
 from llm.remote.options import EndpointError, EndpointOptions
 from llm.remote.recorded_answers import Recorded, Recording
+from llm.remote.redaction import without_key
 from llm.remote.wire import Answer, Dialect, Question, RequestError
 
 #: What is asked before a run, to find what is wrong with a server and which requests it takes.
@@ -65,6 +66,13 @@ class EndpointClient:
         if self.options.replay is not None:
             return
         self._key = _key(self.options.key_env)
+        for name in ("url", "model"):
+            value = str(getattr(self.options, name))
+            if without_key(value, self._key) != value:
+                raise EndpointError(
+                    f"endpoint: {name} repeats the key of {self.options.key_env}, and would be written into results; "
+                    "leave it out there."
+                )
         self.budget.check()
         self._http = Http(self._key, self.options.concurrent)
         try:

@@ -27,7 +27,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from benchmarks.rl.training_folder import Episode, TrainingError
 from benchmarks.rl.vector_env import SignalsVecEnv
 from scenarios.common.errors import shorten
-from scenarios.common.files import opened, read_json
+from scenarios.common.files import read_arrays, read_json
 
 ARRAYS, STATE = "arrays.npz", "state.json"
 #: What older versions left; it is not read.
@@ -143,8 +143,7 @@ def restore(checkpoint: Path, model: BaseAlgorithm) -> None:
     """
     state = state_of(checkpoint)
     try:
-        with opened(checkpoint / ARRAYS) as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_arrays(checkpoint / ARRAYS)
         _restore(model, state, arrays)
         kind, position, has_gauss, gauss = state["numpy"]
         np.random.set_state((kind, arrays["numpy"], position, has_gauss, gauss))

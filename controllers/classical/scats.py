@@ -61,7 +61,7 @@ class Scats(CyclicController):
     def __init__(
         self,
         cycle_min_s: float = 50.0,
-        cycle_max_s: float = 120.0,
+        cycle_max_s: float = 90.0,
         saturation_low: float = 0.7,
         saturation_high: float = 0.9,
         saturation_headway_s: float = 2.0,

@@ -141,7 +141,7 @@ def run(
     """Run scenarios x controllers x seeds and return one row per run.
 
     Args:
-        scenarios: names, ``.yaml`` paths or Scenario objects, one or several.
+        scenarios: names, ``.yaml`` paths, folders of these or Scenario objects, one or several.
         controllers: specs such as ``greedy`` or ``my_file.py:MyController``, one or several.
         seeds: how many (from 1), or which.
         out: folder of the results; finished runs found there are kept and not repeated.
@@ -217,7 +217,7 @@ def unknown_tag(tag: str, known: Collection[str]) -> RequestError:
 
 
 def _scenarios(request: Request, suite: Suite | None) -> list[Scenario]:
-    named = list(request.scenarios)
+    named = [one for entry in request.scenarios for one in _expanded(entry)]
     found = [entry if isinstance(entry, Scenario) else scenario_registry.load(entry) for entry in named]
     if request.net is not None:
         if not request.routes:
@@ -227,9 +227,23 @@ def _scenarios(request: Request, suite: Suite | None) -> list[Scenario]:
         raise RequestError("Routes need the network that they are for: --net my.net.xml.")
     if not found and suite is not None:
         found = [scenario_registry.load(name) for name in suite.scenarios]
+    if not found and suite is not None:
+        raise RequestError(
+            f"Suite {suite.name} runs on scenarios that you bring: --scenario with a .yaml file or a folder of them."
+        )
     if not found:
         raise RequestError("Say what to run: --scenario cologne1, --net with --routes, or --suite quick.")
     return found
+
+
+def _expanded(entry: str | Path | Scenario) -> list[str | Path | Scenario]:
+    """The scenario files of a folder, in order of their names; anything else as it is."""
+    if isinstance(entry, Scenario) or scenario_registry.is_registered(str(entry)) or not Path(entry).is_dir():
+        return [entry]
+    files = sorted((*Path(entry).glob("*.yaml"), *Path(entry).glob("*.yml")))
+    if not files:
+        raise RequestError(f"Folder {entry} holds no scenario (.yaml); give a folder that 'greenloop import' wrote.")
+    return [str(file) for file in files]
 
 
 def _cases(request: Request, suite: Suite | None) -> list[tuple[Scenario, Timings]]:
@@ -250,7 +264,7 @@ def _keeps_to(suite: Suite, request: Request) -> bool:
     return (
         all(value is None for value in changed)
         and not request.incidents
-        and all(name in suite.scenarios for name in request.scenarios)
+        and (not suite.scenarios or all(name in suite.scenarios for name in request.scenarios))
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.observation import ZONES_M
+from sim.read_only import lock_arrays
 
 REACH_M = ZONES_M[-1]
 GREEN = frozenset("Gg")
@@ -105,7 +106,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Network:
-    """Signals, lanes and roads in a fixed, documented order (sorted by id)."""
+    """Signals, lanes and roads in a fixed, documented order (sorted by id). Its arrays cannot be written."""
 
     net_file: Path
     signals: tuple[Signal, ...]
@@ -118,6 +119,14 @@ class Network:
     exit_length_m: NDArray[np.float64]
     reach: tuple[tuple[Reach, ...], ...]
     roads: dict[str, Road] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        lock_arrays(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Unpickled arrays could be written again."""
+        vars(self).update(state)
+        lock_arrays(self)
 
     @property
     def controllable(self) -> tuple[Signal, ...]:

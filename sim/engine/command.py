@@ -28,6 +28,9 @@ class SessionOptions:
         lane_areas_m: length of the lane-area detectors before each stop line that programs of SUMO's type delay_based
             need from the start (its own, added while vehicles drive there, make SUMO crash); None for none.
         work_dir: where SUMO writes; a temporary folder, removed by ``close``, when None.
+        step_limit_s: processor time that a few simulated seconds may take before the simulation counts as hung and is
+            ended, s; 0 for no limit. Loading may take ``LOADING_FACTOR`` times as long.
+        silence_limit_s: wall time without any sign of life after which the same happens, s; 0 for no limit.
     """
 
     backend: str = "libsumo"
@@ -39,6 +42,8 @@ class SessionOptions:
     trace: bool = False
     lane_areas_m: float | None = None
     work_dir: Path | None = None
+    step_limit_s: float = 60.0
+    silence_limit_s: float = 900.0
 
 
 @dataclass(frozen=True)

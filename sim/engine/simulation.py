@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ from sim.observation import Observation
 from sim.signals import Auditor, Decision, Program, SignalMachine, intergreen
 from sim.timings import Timings
 
+#: Seconds that SUMO simulates in one call where nothing has to be looked at: a time limit sees each call as one step.
+LONGEST_STEP_S = 10
 LIBSUMO_TYPES = {"static": 0, "actuated": 3, "delay_based": 5}
 
 
@@ -49,6 +51,7 @@ class Simulation:
         self.network_delay_veh_s = 0.0
         self.signal_delay_veh_s = np.zeros(len(network.signals))
         self.measures_delay = options.delays
+        self.alive: Callable[[], None] = _nothing  # is called before each step
         self._shown: dict[str, str] = {}
         self._joining: dict[str, _Joining] = {}
         self._called: NDArray[np.bool_] | None = None
@@ -94,7 +97,7 @@ class Simulation:
             next_event_s = self.events.next_s
         if not self.machines and not self._joining and not self.measures_delay:
             nothing_until_s = min(until_s, self._audit_s, self._minute_s, next_event_s)
-            target_s = max(target_s, math.floor(nothing_until_s))
+            target_s = max(target_s, math.floor(min(nothing_until_s, self.time_s + LONGEST_STEP_S)))
         if self._joining:
             self._join()
         for signal_id, machine in self.machines.items():
@@ -102,6 +105,7 @@ class Simulation:
             if state != self._shown.get(signal_id):
                 self.conn.trafficlight.setRedYellowGreenState(signal_id, state)
                 self._shown[signal_id] = state
+        self.alive()
         self.conn.simulationStep(target_s)
         self.time_s = target_s
         if target_s >= self._audit_s:
@@ -291,6 +295,10 @@ class Simulation:
             "worst_wait_s": self.detectors.worst_wait_s if self.detectors else float("nan"),
             "standing_queue_s": self.detectors.worst_standing_s if self.detectors else float("nan"),
         }
+
+
+def _nothing() -> None:
+    """Without a session there is no time limit."""
 
 
 @dataclass

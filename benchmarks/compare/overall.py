@@ -139,6 +139,8 @@ class _Block:
             verdict="baseline" if base else said if agrees else "open",
             gridlock_rate=float(np.average(jammed, weights=self.weights)),
             runs=len(self.base),
+            lower=int((self.values[name] < self.base).sum()),
+            higher=int((self.values[name] > self.base).sum()),
         )
 
     def _improvement(self, name: str) -> Floats:

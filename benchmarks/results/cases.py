@@ -89,6 +89,12 @@ def case_key(run: RunResult) -> CaseKey:
     return run.scenario.name, json.dumps(run.timings, sort_keys=True), run.scenario.sha256
 
 
+def has_incidents(run: RunResult) -> bool:
+    """Whether incidents happen in the scenario of a run, even if none was drawn in this very run."""
+    rates = run.scenario.spec.get("incident_rates") or {}
+    return bool(run.scenario.incidents) or bool(run.scenario.spec.get("incidents")) or any(rates.values())
+
+
 def case_names(runs: Sequence[RunResult]) -> dict[CaseKey, str]:
     """A short unique name for each case, in the order of the runs: ``cologne1``, ``cologne1_resco``."""
     names: dict[CaseKey, str] = {}

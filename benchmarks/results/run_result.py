@@ -81,11 +81,15 @@ class ControllerRecord(_Record):
 
 
 class SuiteRecord(_Record):
-    """The suite that this run belongs to, and when it calls a run gridlocked; a changed suite has another version."""
+    """The suite that this run belongs to, and when it calls a run gridlocked; a changed suite has another version.
+
+    ``baseline`` is what its controllers are compared with; None for the usual one.
+    """
 
     name: str
     version: int
     gridlock: GridlockRule = GRIDLOCK
+    baseline: str | None = None
 
 
 class GitRecord(_Record):

@@ -10,14 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.compare.comparison import BEST, Case, Comparison, Interval, OverallRow, Paired, ScenarioRow
-from benchmarks.compare.sentences import metric_words, p_words, seen_words
+from benchmarks.compare.sentences import FEWEST_TESTED, metric_words, p_words, seen_words
 from scenarios.road_users import PLURAL
 
 MISSING = "-"
 UNITS = {"s": "s/veh", "ms": "ms", "veh": "veh", "veh_h": "veh/h", "mps": "m/s", "kg": "kg", "l": "l"}
 VERDICTS = {"baseline": "baseline", "better": "better", "worse": "worse", "open": "not significant"}
-#: The paired test can never be significant with fewer seeds.
-FEWEST_TESTED = 6
 EXPLAIN = "--explain says how the figures are made, --wide shows all columns."
 #: Columns of a ranking unless it is asked for whole, and of a whole one.
 NARROW, WIDE = 80, 150

@@ -18,6 +18,7 @@ from benchmarks.compare import rows as compare_rows
 from benchmarks.compare import sentences as compare_words
 from benchmarks.compare import starving
 from benchmarks.compare import statistics as stats
+from benchmarks.compare.classical import CLASSICAL, is_classical
 from benchmarks.compare.comparable import CaseRuns
 from benchmarks.compare.comparison import BEST, Case, Comparison, OverallRow, Paired, Profile, ScenarioRow
 from benchmarks.compare.overall import Chosen, Question
@@ -26,20 +27,24 @@ from benchmarks.results.cases import case_names, has_incidents
 from benchmarks.results.metrics import GridlockRule
 from benchmarks.results.run_result import RunResult
 
-__all__ = ["BEST", "Case", "CompareError", "Comparison", "OverallRow", "Paired", "Profile", "ScenarioRow", "compare"]
+__all__ = [
+    "BEST",
+    "CLASSICAL",
+    "Case",
+    "CompareError",
+    "Comparison",
+    "OverallRow",
+    "Paired",
+    "Profile",
+    "ScenarioRow",
+    "compare",
+    "is_classical",
+]
 
 #: Metrics of which more is better; of all others, less is.
 MORE_IS_BETTER = frozenset(
     {"completion", "throughput_veh_h", "arrived_veh", "inserted_veh", "speed_mps", "fairness_jain", "real_time_factor"}
 )
-
-#: What the baseline "best" is chosen from: no training, no look into the future, nobody's own file.
-CLASSICAL = frozenset(
-    {
-        "fixed_time", "webster", "green_wave", "actuated", "delay_based", "greedy", "holding", "longest_queue",
-        "max_pressure", "max_pressure_normalised", "sotl", "random_phase",
-    }
-)  # fmt: skip
 
 
 def compare(
@@ -109,11 +114,6 @@ def compare(
         fewest_runs=stats.seeds_for_significance(max(sum(row.verdict != "baseline" for row in overall), 1)),
     )
     return compare_words.told(made, cases)
-
-
-def is_classical(name: str) -> bool:
-    """Whether a controller is one of those that come with greenloop, learn nothing and see no future."""
-    return name.partition(":")[0] in CLASSICAL
 
 
 def _case(case: CaseRuns, question: Question, chosen: Chosen) -> Case:

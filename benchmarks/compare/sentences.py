@@ -13,6 +13,8 @@ from benchmarks.compare.comparison import BEST, Comparison, OverallRow, Paired, 
 from benchmarks.compare.rows import machine_of
 from scenarios.road_users import KINDS, PLURAL
 
+#: The paired test can never be significant with fewer runs.
+FEWEST_TESTED = stats.seeds_for_significance(1)
 _UNIT = re.compile(r"_(s|ms|veh|veh_h|mps|kg|l)$")
 
 

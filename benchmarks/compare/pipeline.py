@@ -151,7 +151,7 @@ def _baseline(asked: str | None, runs: Sequence[RunResult]) -> str:
         elif not has_baseline(BEST, runs):
             raise CompareError(f"The baseline 'best' needs a classical controller; there are {', '.join(known)}.")
         return asked
-    suites = {run.suite and run.suite.baseline for run in runs}
+    suites = {run.suite.baseline if run.suite else None for run in runs}
     of_suite = suites.pop() if len(suites) == 1 else None
     if of_suite is not None and has_baseline(of_suite, runs):
         return of_suite

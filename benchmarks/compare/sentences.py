@@ -174,7 +174,8 @@ def _notes(made: Comparison) -> list[str]:
             f"Starves: fewer of the {' or '.join(PLURAL[kind] for kind in kinds)} arrive, by more than "
             f"{100 * starving.COMPLETION_GAP:.0f} percentage points, than under the network's own control "
             "(fixed_time), and one waits longer than the maximum red, or than "
-            f"{starving.LONGEST_WAIT_S / 60:.0f} min. Such a controller is never called better."
+            f"{starving.LONGEST_WAIT_S / 60:.0f} min where the timings allow more. Such a controller is never "
+            "called better."
         )
     if any(row.interval is None for row in made.rows):
         notes.append("Fewer than three seeds: no intervals.")

@@ -4,9 +4,11 @@ A controller **starves** persons, cyclists, buses or trams on a case when both h
 
 * the share of them that arrived is more than 10 percentage points below that under the network's own control
   (fixed_time; where that was not run, under the controller with the highest share), and
-* one of them waited longer than the maximum red of the timings, or than five minutes where that is longer.
+* one of them waited longer than the maximum red of the timings, or than five minutes where the timings allow
+  more.
 
-Such a controller is marked, and never called better, whatever the delay of the vehicles is.
+A kind with fewer than five road users over all runs is not judged. A controller that starves one is marked, and never
+called better, whatever the delay of the vehicles is.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from scenarios.road_users import KINDS, PLURAL
 OWN_CONTROL = "fixed_time"
 #: Shares that arrived may differ by so much, as a share.
 COMPLETION_GAP = 0.1
+#: Fewer of a kind than this, over all runs, say nothing.
+FEWEST_USERS = 5
 #: Nobody should wait longer than this at a signal, whatever maximum red the timings allow, s.
 LONGEST_WAIT_S = 300.0
 
@@ -38,7 +42,8 @@ def users_of(case: CaseRuns) -> dict[str, dict[str, UsersServed]]:
             least = shares.get(OWN_CONTROL, max(shares.values())) - COMPLETION_GAP
             for name in shares:
                 one = served[name][kind]
-                starved = one.completion < least - 1e-9 and one.worst_wait_s > limit_s
+                enough = one.scheduled * len(case.seeds) >= FEWEST_USERS
+                starved = enough and one.completion < least - 1e-9 and one.worst_wait_s > limit_s
                 served[name][kind] = replace(one, starved=starved)
     return served
 
@@ -53,11 +58,16 @@ def _served(runs: list[RunResult]) -> dict[str, UsersServed]:
     for kind in KINDS:
         own = [run for run in runs if np.isfinite(value_of(run, f"{kind}_completion"))]
         if own:
-            means = [
-                float(np.mean([value_of(run, f"{kind}_{key}") for run in own]))
-                for key in ("scheduled", "delay_s", "completion")
-            ]
-            found[kind] = UsersServed(*means, max(value_of(run, f"{kind}_worst_wait_s") for run in own))
+            values = {
+                key: np.array([value_of(run, f"{kind}_{key}") for run in own])
+                for key in ("scheduled", "delay_s", "completion", "worst_wait_s")
+            }
+            found[kind] = UsersServed(
+                scheduled=float(values["scheduled"].mean()),
+                delay_s=float(values["delay_s"].mean()),
+                completion=float(values["completion"].mean()),
+                worst_wait_s=float(values["worst_wait_s"].max()),
+            )
     return found
 
 

@@ -270,6 +270,13 @@ def test_without_the_networks_own_control_the_most_that_arrived_are_the_measure(
     assert any("(95 % under slow)" in text for text in made.sentences)
 
 
+def test_a_handful_of_road_users_is_not_judged() -> None:
+    few = {"person_scheduled": 2, "person_delay_s": 300.0, "person_worst_wait_s": 400.0}
+    shares = {"fixed_time": 1.0, "greedy": 0.5}
+    runs = [make(name, 1, 30.0, metrics={**few, "person_completion": share}) for name, share in shares.items()]
+    assert all(r.starves == () for r in compare(runs).rows)
+
+
 def test_nothing_is_said_of_road_users_that_are_not_there() -> None:
     made = compare(sweep())
     assert all(r.users == {} for r in made.rows)

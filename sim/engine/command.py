@@ -27,6 +27,7 @@ class SessionOptions:
         trace: write where every vehicle is and what every signal shows, second by second.
         lane_areas_m: length of the lane-area detectors before each stop line that programs of SUMO's type delay_based
             need from the start (its own, added while vehicles drive there, make SUMO crash); None for none.
+        road_users: watch persons, cyclists and public transport, where the traffic has any; for results.
         work_dir: where SUMO writes; a temporary folder, removed by ``close``, when None.
         step_limit_s: processor time that a few simulated seconds may take before the simulation counts as hung and is
             ended, s; 0 for no limit. Loading may take ``LOADING_FACTOR`` times as long.
@@ -41,6 +42,7 @@ class SessionOptions:
     edge_interval_s: float | None = None
     trace: bool = False
     lane_areas_m: float | None = None
+    road_users: bool = False
     work_dir: Path | None = None
     step_limit_s: float = 60.0
     silence_limit_s: float = 900.0

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
@@ -30,10 +30,12 @@ from numpy.typing import NDArray
 from scenarios.common.errors import shorten
 from scenarios.demand.scheduled_trips import Schedule, schedule
 from scenarios.incidents import scheduled_incidents as incidents
+from scenarios.road_users import may_have_others
 from scenarios.spec import Scenario
 from sim.engine.branching import BranchResult
 from sim.engine.command import OutputFiles, SessionOptions, sumo_arguments
 from sim.engine.pulse import ALIVE
+from sim.engine.road_users import RoadUsers
 from sim.engine.server import Start
 from sim.incidents.events import SUMO_OPTIONS
 from sim.network import Network
@@ -64,6 +66,7 @@ class Outcome:
     switches: int
     worst_wait_s: float
     standing_queue_s: float
+    road_users: RoadUsers = field(default_factory=RoadUsers)
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,8 @@ class Session:
         )
         arguments += SUMO_OPTIONS if planned else ()
         self._launch()
-        options = replace(self.options, work_dir=None)
+        others = may_have_others((*self.demand.route_files, *self.scenario.additional_files))
+        options = replace(self.options, work_dir=None, road_users=self.options.road_users and others)
         message = Start(arguments, self.network, self.scenario, planned, self.seed, self.timings, options)
         observation: Observation = self._ask("start", message)
         self.time_s = observation.time_s

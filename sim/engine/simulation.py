@@ -16,6 +16,7 @@ from scenarios.spec import Scenario
 from sim.engine.command import AREA_PREFIX, SessionOptions
 from sim.engine.detector_errors import DetectorFaults
 from sim.engine.detectors import Detectors
+from sim.engine.road_users import LOOK_S, RoadUserWatch
 from sim.incidents.events import Events
 from sim.network import YELLOW, Network
 from sim.observation import Observation
@@ -59,6 +60,8 @@ class Simulation:
         self._look_s = {signal.id: scenario.begin_s for signal in network.signals}
         self._audit_s = scenario.begin_s
         self._minute_s = scenario.begin_s + 60 if options.observing else math.inf
+        self.road_users = RoadUserWatch(conn) if options.road_users else None
+        self._users_s = scenario.begin_s + scenario.warmup_s if options.road_users else math.inf
         self._phase_of = [{phase.state: phase.index for phase in signal.phases} for signal in network.signals]
         self._links = [[(m.link, m.lane) for m in signal.movements] for signal in network.signals]
 
@@ -96,7 +99,7 @@ class Simulation:
             self.events.step(self.conn, self.time_s)
             next_event_s = self.events.next_s
         if not self.machines and not self._joining and not self.measures_delay:
-            nothing_until_s = min(until_s, self._audit_s, self._minute_s, next_event_s)
+            nothing_until_s = min(until_s, self._audit_s, self._minute_s, self._users_s, next_event_s)
             target_s = max(target_s, math.floor(min(nothing_until_s, self.time_s + LONGEST_STEP_S)))
         if self._joining:
             self._join()
@@ -113,6 +116,9 @@ class Simulation:
         if target_s >= self._minute_s and self.detectors is not None:
             self.detectors.read_minute()
             self._minute_s += 60
+        if target_s >= self._users_s and self.road_users is not None:
+            self.road_users.see()
+            self._users_s += LOOK_S
         if self.measures_delay:
             self._add_delay()
 

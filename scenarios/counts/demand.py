@@ -66,7 +66,8 @@ def from_counts(net: Path, wanted: Wanted, folder: Path, name: str, licence: str
     """
     streets = read_streets(net)
     lanes = {street.id: street.lanes for street in streets.values()}
-    counts = read_counts(wanted.counts, lanes, wanted.detectors)
+    table = read_counts(wanted.counts, lanes, wanted.detectors)
+    counts = table.counts
     sampler = _Sampler(net, streets, counts, wanted.seed, folder)
     first_s, end_s = counts[0].begin_s, max(count.end_s for count in counts)
     warmup_s = float(math.floor(min(wanted.warmup_s, first_s)))
@@ -85,7 +86,7 @@ def from_counts(net: Path, wanted: Wanted, folder: Path, name: str, licence: str
         description=f"traffic from {len(counts)} counts on {len({c.edge for c in counts})} roads",
     )
     scenario.to_yaml(folder / f"{name}.yaml")
-    return Counted(scenario, drive(scenario, counts, folder), len(vehicles), sampler.notes)
+    return Counted(scenario, drive(scenario, counts, folder), len(vehicles), (*table.notes, *sampler.notes))
 
 
 class _Sampler:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.engine.vehicles import Vehicles, values
 from sim.network import Network
 
 #: Below this a lane's allowed speed counts as this much, m/s.
@@ -27,8 +28,8 @@ class Delay(ABC):
         signal_veh_s: (S,) delay on each signal's incoming lanes.
     """
 
-    def __init__(self, network: Network, conn: Any) -> None:
-        self.network, self.conn = network, conn
+    def __init__(self, network: Network, conn: Any, vehicles: Vehicles) -> None:
+        self.network, self.conn, self.vehicles = network, conn, vehicles
         self.begin()
 
     def begin(self) -> None:
@@ -54,14 +55,16 @@ class DelayBySecond(Delay):
     def second(self) -> None:
         """Look at every vehicle and every incoming lane."""
         vehicle, lane = self.conn.vehicle, self.conn.lane
-        ids = vehicle.getIDList()
-        speed_mps = _values(vehicle.getSpeed, ids)
-        allowed_mps = np.maximum(_values(vehicle.getAllowedSpeed, ids), _LEAST_ALLOWED_MPS)
+        ids = self.vehicles.ids
+        speed_mps = values(vehicle.getSpeed, ids)
+        allowed_mps = np.maximum(values(vehicle.getAllowedSpeed, ids), _LEAST_ALLOWED_MPS)
         # Summed in order: numpy's sum would differ in the last bits.
         self.network_veh_s += sum(np.maximum(1.0 - speed_mps / allowed_mps, 0.0).tolist()) + self._outside_veh()
-        vehicles = np.fromiter(map(lane.getLastStepVehicleNumber, self.network.lanes), np.int64, len(self.network.lanes))
+        vehicles = np.fromiter(
+            map(lane.getLastStepVehicleNumber, self.network.lanes), np.int64, len(self.network.lanes)
+        )
         busy = np.flatnonzero(vehicles)
-        mean_mps = _values(lane.getLastStepMeanSpeed, [self.network.lanes[index] for index in busy])
+        mean_mps = values(lane.getLastStepMeanSpeed, [self.network.lanes[index] for index in busy])
         lost = vehicles[busy] * np.maximum(1.0 - mean_mps / self.network.lane_speed_mps[busy], 0.0)
         np.add.at(self.signal_veh_s, self.network.lane_signal[busy], lost)
 
@@ -69,18 +72,16 @@ class DelayBySecond(Delay):
 class DelayByInterval(Delay):
     """What SUMO's time loss of every vehicle has grown by; a vehicle that waits outside loses each second.
 
-    It differs from ``DelayBySecond`` in that a vehicle's last interval does not count if it arrives in it, that one that
-    stops on purpose (a bus at its stop, a wreck) loses nothing, and that one faster than allowed gains. A signal is
-    given the loss of the vehicles that stood on its incoming lanes when the interval began, and of those that came on
-    them from elsewhere.
+    It differs from ``DelayBySecond`` in three ways: the last interval of a vehicle that arrives in it does not count,
+    one that stops on purpose (a bus at its stop, a wreck) loses nothing, and one faster than allowed gains. A signal
+    is given the loss of the vehicles that were on its incoming lanes when the interval began, and of those that came
+    on them from elsewhere.
     """
 
-    def __init__(self, network: Network, conn: Any) -> None:
-        super().__init__(network, conn)
+    def __init__(self, network: Network, conn: Any, vehicles: Vehicles) -> None:
+        super().__init__(network, conn, vehicles)
         signals = len(network.signals)
-        self._signal_of = {
-            lane: int(signal) for lane, signal in zip(network.lanes, network.lane_signal, strict=True)
-        }
+        self._signal_of = {lane: int(signal) for lane, signal in zip(network.lanes, network.lane_signal, strict=True)}
         self._elsewhere = signals
         self._lost_s: dict[str, float] = {}  # each vehicle's time loss at the end of the last interval
         self._at: dict[str, int] = {}  # the signal that it was before, or _elsewhere
@@ -91,20 +92,14 @@ class DelayByInterval(Delay):
 
     def end(self) -> None:
         """Look at every vehicle."""
-        vehicle, elsewhere = self.conn.vehicle, repeat(self._elsewhere)
-        ids = vehicle.getIDList()
+        ids, elsewhere = self.vehicles.ids, repeat(self._elsewhere)
         before_s = np.fromiter(map(self._lost_s.get, ids, repeat(0.0)), float, len(ids))
-        lost_s = _values(vehicle.getTimeLoss, ids)
+        lost_s = values(self.conn.vehicle.getTimeLoss, ids)
         was_at = np.fromiter(map(self._at.get, ids, elsewhere), np.int64, len(ids))
-        is_at = np.fromiter(map(self._signal_of.get, map(vehicle.getLaneID, ids), elsewhere), np.int64, len(ids))
+        is_at = np.fromiter(map(self._signal_of.get, self.vehicles.lanes, elsewhere), np.int64, len(ids))
         grown_s = lost_s - before_s
         self.network_veh_s += float(grown_s.sum())
         at = np.where(was_at == self._elsewhere, is_at, was_at)
         self.signal_veh_s = np.bincount(at, grown_s, self._elsewhere + 1)[: self._elsewhere]
         self._lost_s = dict(zip(ids, lost_s.tolist(), strict=True))
         self._at = dict(zip(ids, is_at.tolist(), strict=True))
-
-
-def _values(read: Any, ids: Any) -> NDArray[np.float64]:
-    """One number for each id."""
-    return np.fromiter(map(read, ids), np.float64, len(ids))

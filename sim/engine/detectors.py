@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.command import DETECTOR_PREFIX
+from sim.engine.vehicles import Vehicles, values
 from sim.network import Network
 from sim.observation import FLOW_WINDOWS_MIN, ZONES_M
 
@@ -63,12 +63,20 @@ class _LaneTable:
             is_own=np.array([row[3] for row in flat], np.bool_),
         )
 
+    def entries(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For vehicles on these rows, one entry for each part of each row, in order: its vehicle, and its part."""
+        parts, vehicle = self.parts[rows], np.arange(len(rows))
+        if (parts == 1).all():
+            return vehicle, self.first[rows]
+        vehicle = np.repeat(vehicle, parts)
+        return vehicle, np.arange(len(vehicle)) + np.repeat(self.first[rows] - (np.cumsum(parts) - parts), parts)
+
 
 class Detectors:
     """Lane readings in the order of ``Network.lanes`` and ``Network.exits``."""
 
-    def __init__(self, network: Network, conn: Any) -> None:
-        self.network = network
+    def __init__(self, network: Network, conn: Any, vehicles: Vehicles) -> None:
+        self.network, self.vehicles = network, vehicles
         lanes, exits = len(network.lanes), len(network.exits)
         self.queue_veh = np.zeros(lanes)
         self.wait_s = np.zeros(lanes)
@@ -90,8 +98,6 @@ class Detectors:
 
     def bind(self, conn: Any) -> None:
         """Take the simulation's functions once: looking them up for each vehicle would cost as much as the calls."""
-        self._ids = conn.vehicle.getIDList
-        self._lane = conn.vehicle.getLaneID
         self._position = conn.vehicle.getLanePosition
         self._speed = conn.vehicle.getSpeed
         self._wait = conn.vehicle.getWaitingTime
@@ -120,13 +126,13 @@ class Detectors:
         """
         table, lanes, exits = self._table, len(self.network.lanes), len(self.network.exits)
         elsewhere = len(table.row)
-        ids = self._ids()
-        rows = np.fromiter(map(table.row.get, map(self._lane, ids), repeat(elsewhere)), np.int64, len(ids))
+        ids = self.vehicles.ids
+        rows = np.fromiter(map(table.row.get, self.vehicles.lanes, repeat(elsewhere)), np.int64, len(ids))
         self.exit_veh = np.bincount(table.exit[rows], minlength=exits + 1)[:exits].astype(float)
         on_approach = table.parts[rows] > 0
         rows, ids = rows[on_approach], list(compress(ids, on_approach.tolist()))
-        before_m = table.length_m[rows] - _numbers(self._position, ids)
-        speed_mps = _numbers(self._speed, ids)
+        before_m = table.length_m[rows] - values(self._position, ids)
+        speed_mps = values(self._speed, ids)
         halted = speed_mps < HALT_MPS
         stopped = np.flatnonzero(halted).tolist()
         if props := [index for index in stopped if ids[index].startswith(PROP_PREFIX)]:
@@ -138,9 +144,7 @@ class Detectors:
         waited_s = np.zeros(len(ids))
         waited_s[stopped] = [self._wait(ids[index]) for index in stopped]
         # From here on an entry is a vehicle on one of the approaches that its lane is part of.
-        parts = table.parts[rows]
-        vehicle = np.repeat(np.arange(len(rows)), parts)
-        part = np.arange(len(vehicle)) + np.repeat(table.first[rows] - (np.cumsum(parts) - parts), parts)
+        vehicle, part = table.entries(rows)
         away_m = table.offset_m[part] + before_m[vehicle]
         _, near_m, middle_m, far_m = ZONES_M
         within = away_m < far_m
@@ -162,8 +166,3 @@ class Detectors:
         """(E,) vehicles that still fit on each outgoing lane."""
         room: NDArray[np.float64] = np.maximum(self._exit_capacity - self.exit_veh, 0.0)
         return room
-
-
-def _numbers(read: Callable[[str], float], ids: Sequence[str]) -> NDArray[np.float64]:
-    """One number for each vehicle."""
-    return np.fromiter(map(read, ids), np.float64, len(ids))

@@ -17,6 +17,7 @@ from sim.engine.command import AREA_PREFIX, SessionOptions
 from sim.engine.delays import Delay, DelayByInterval, DelayBySecond
 from sim.engine.detector_errors import DetectorFaults
 from sim.engine.detectors import Detectors
+from sim.engine.vehicles import Vehicles
 from sim.incidents.events import Events
 from sim.network import YELLOW, Network
 from sim.observation import Observation
@@ -45,16 +46,17 @@ class Simulation:
         self.machines: dict[str, SignalMachine] = {}
         self.auditors = {signal.id: Auditor(signal, timings) for signal in network.signals}
         self.events = Events(incidents, network, seed) if incidents else None
-        self.detectors = Detectors(network, conn) if options.observing else None
+        self.vehicles = Vehicles(conn)
+        self.detectors = Detectors(network, conn, self.vehicles) if options.observing else None
         self.faults = DetectorFaults(scenario.detectors, len(network.lanes), seed)
         self.delay: Delay | None = None
         if options.delays:
-            self.delay = DelayByInterval(network, conn)
+            self.delay = DelayByInterval(network, conn, self.vehicles)
         if options.delays_by_second:
             self.count_delay_by_second()
         self._shown: dict[str, str] = {}
         self._joining: dict[str, _Joining] = {}
-        self._called: NDArray[np.bool_] | None = None
+        self._called: list[bool] | None = None
         # No installed program changes its lights before this: each of them, and the first of all.
         self._look_s = {signal.id: scenario.begin_s for signal in network.signals}
         self._audit_s = scenario.begin_s
@@ -105,7 +107,7 @@ class Simulation:
 
     def count_delay_by_second(self) -> None:
         """From now on count delay as branches do."""
-        self.delay = DelayBySecond(self.network, self.conn)
+        self.delay = DelayBySecond(self.network, self.conn, self.vehicles)
 
     def _step(self, until_s: float) -> None:
         """Simulate one second; or more, up to the next moment at which anything has to be looked at."""
@@ -125,6 +127,7 @@ class Simulation:
                 self.conn.trafficlight.setRedYellowGreenState(signal_id, state)
                 self._shown[signal_id] = state
         self.conn.simulationStep(target_s)
+        self.vehicles.forget()
         self.time_s = target_s
         if target_s >= self._audit_s:
             self._audit()
@@ -276,14 +279,16 @@ class Simulation:
 
         This is the push button of the maximum red, a safety device: unlike a controller's view it never fails.
         """
-        self._called = (readings.queue_veh > 0) | (readings.zone_veh[:, 0] > 0)
+        before, self._called = self._called, ((readings.queue_veh > 0) | (readings.zone_veh[:, 0] > 0)).tolist()
         for machine in self.machines.values():
-            self._call(machine)
+            lanes = machine.signal.lanes
+            if before is None or [before[lane] for lane in lanes] != [self._called[lane] for lane in lanes]:
+                self._call(machine)
 
     def _call(self, machine: SignalMachine) -> None:
         called = self._called
         if called is not None:
-            machine.call(link for link, lane in self._links[machine.signal.index] if called[lane])
+            machine.call([link for link, lane in self._links[machine.signal.index] if called[lane]])
 
     def counters(self) -> dict[str, dict[str, int] | int | float]:
         """Repairs, audit and switches so far, and the worst waits seen."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.engine.vehicles import Vehicles, values
+from sim.engine.vehicles import Vehicles, sums, values
 from sim.network import Network
 
 #: Below this a lane's allowed speed counts as this much, m/s.
@@ -100,6 +100,6 @@ class DelayByInterval(Delay):
         grown_s = lost_s - before_s
         self.network_veh_s += float(grown_s.sum())
         at = np.where(was_at == self._elsewhere, is_at, was_at)
-        self.signal_veh_s = np.bincount(at, grown_s, self._elsewhere + 1)[: self._elsewhere]
+        self.signal_veh_s = sums(at, grown_s, self._elsewhere + 1)[: self._elsewhere]
         self._lost_s = dict(zip(ids, lost_s.tolist(), strict=True))
         self._at = dict(zip(ids, is_at.tolist(), strict=True))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.command import DETECTOR_PREFIX
-from sim.engine.vehicles import Vehicles, values
+from sim.engine.vehicles import Vehicles, sums, values
 from sim.network import Network
 from sim.observation import FLOW_WINDOWS_MIN, ZONES_M
 
@@ -122,7 +122,7 @@ class Detectors:
     def _read_approaches(self) -> None:
         """Read every vehicle of every approach once, all in arrays.
 
-        Sums run over the vehicles in SUMO's order (``bincount`` adds one by one), so that they repeat to the last bit.
+        Sums run over the vehicles in SUMO's order (``sums`` adds one by one), so that they repeat to the last bit.
         """
         table, lanes, exits = self._table, len(self.network.lanes), len(self.network.exits)
         elsewhere = len(table.row)
@@ -149,14 +149,14 @@ class Detectors:
         _, near_m, middle_m, far_m = ZONES_M
         within = away_m < far_m
         zone = 3 * table.approach[part] + (away_m >= near_m) + (away_m >= middle_m)
-        self.zone_veh = np.bincount(zone[within], table.weight[part[within]], 3 * lanes).reshape(lanes, 3)
+        self.zone_veh = sums(zone[within], table.weight[part[within]], 3 * lanes).reshape(lanes, 3)
         seen = within | table.is_own[part]
         part, vehicle = part[seen], vehicle[seen]
         approach, weight = table.approach[part], table.weight[part]
-        count = np.bincount(approach, weight, lanes)
-        moved = np.bincount(approach, weight * speed_mps[vehicle], lanes)
+        count = sums(approach, weight, lanes)
+        moved = sums(approach, weight * speed_mps[vehicle], lanes)
         halting = halted[vehicle]
-        self.queue_veh = np.bincount(approach[halting], weight[halting], lanes)
+        self.queue_veh = sums(approach[halting], weight[halting], lanes)
         self.wait_s = np.zeros(lanes)
         np.maximum.at(self.wait_s, approach[halting], waited_s[vehicle[halting]])
         self.speed_mps = self.network.lane_speed_mps.copy()

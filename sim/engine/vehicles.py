@@ -39,3 +39,8 @@ class Vehicles:
 def values(read: Callable[[str], float], ids: Sequence[str]) -> NDArray[np.float64]:
     """One number for each id, (len(ids),)."""
     return np.fromiter(map(read, ids), np.float64, len(ids))
+
+
+def sums(index: NDArray[np.int64], weights: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """(size,) the sum of the weights at each index, added one by one in their order."""
+    return np.bincount(index, weights, size).astype(np.float64, copy=False)  # of nothing it would be whole numbers

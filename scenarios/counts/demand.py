@@ -10,11 +10,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from scenarios.common.clock import format_seconds
 from scenarios.common.sumo_tools import run_tool
 from scenarios.counts.geh import Fit, drive
 from scenarios.counts.table import Count, Detector, read_counts
 from scenarios.demand.car_streets import Street, read_streets
-from scenarios.demand.scheduled_trips import write_routes
+from scenarios.demand.route_files import write_routes
 from scenarios.spec import Scenario
 
 #: Candidate routes per counted road, and their least and largest number.
@@ -168,7 +169,7 @@ class _Sampler:
             return []
         asked, drawn = self.folder / "counts.xml", self.folder / "drawn.rou.xml"
         rows = "".join(f'<edge id="{count.edge}" entered="{round(count.vehicles)}"/>' for count in counts)
-        head = f'<interval id="counts" begin="{begin_s:g}" end="{end_s:g}">'
+        head = f'<interval id="counts" begin="{format_seconds(begin_s)}" end="{format_seconds(end_s)}">'
         asked.write_text(f"<data>{head}{rows}</interval></data>", encoding="utf-8")
         arguments: list[object] = ["-r", candidates, "-d", asked, "-o", drawn, "-b", begin_s, "-e", end_s]
         arguments += ["-i", end_s - begin_s, "--seed", self.seed, "--prefix", prefix, *_FEWEST_VEHICLES]

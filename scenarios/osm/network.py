@@ -49,9 +49,7 @@ def build(roads_file: Path, net: Path, wish: NetWish) -> int:
         ScenarioError: netconvert refused the map, or nothing that cars use is left of it.
     """
     kinds = sumo_home() / "data" / "typemap"
-    types = (
-        f"{kinds / 'osmNetconvert.typ.xml'},{kinds / 'osmNetconvertUrbanDe.typ.xml'}"  # the second: 50 km/h in towns
-    )
+    types = [kinds / "osmNetconvert.typ.xml", kinds / "osmNetconvertUrbanDe.typ.xml"]  # the second: 50 km/h in towns
     arguments: list[object] = ["--osm-files", roads_file, "-o", net, "--type-files", types, *_OPTIONS]
     if wish.left_hand:
         arguments.append("--lefthand")

@@ -24,6 +24,7 @@ import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.common.sumo_tools import PlainNames
 from scenarios.demand.scheduled_trips import Schedule, schedule
 from scenarios.incidents import scheduled_incidents as incidents
 from scenarios.spec import Scenario
@@ -101,6 +102,7 @@ class Session:
         self._pipe: Connection | None = None
         self._policy: object = None
         self._temporary: Path | None = None
+        self._names: PlainNames | None = None
         _live.add(self)
 
     def __enter__(self) -> Session:
@@ -127,11 +129,12 @@ class Session:
         self.demand = schedule(self.scenario, self.seed)
         at_signals = frozenset(self.network.lane_edge)
         planned = incidents.schedule(self.scenario, self.network.roads, self.seed, signalled=at_signals)
-        self.files = OutputFiles(self._work_dir())
+        names = self._names = PlainNames()
+        self.files = OutputFiles(names.folder(self._work_dir()))
         arguments = sumo_arguments(
-            self.network,
-            self.demand.route_files,
-            self.scenario.additional_files,
+            replace(self.network, net_file=names.path(self.network.net_file)),
+            tuple(map(names.path, self.demand.route_files)),
+            tuple(map(names.path, self.demand.additional_files)),
             self.scenario.begin_s,
             self.scenario.end_s,
             self.seed,
@@ -222,6 +225,9 @@ class Session:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = None
+        if self._names is not None:
+            self._names.close()
+            self._names = None
 
     def _work_dir(self) -> Path:
         if self.options.work_dir is None:

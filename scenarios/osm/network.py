@@ -13,7 +13,7 @@ from scenarios.common.sumo_tools import run_tool, strip_comments, sumo_home
 from scenarios.osm.reader import Box
 from scenarios.spec import ScenarioError
 
-_JUNCTION = re.compile(r'<junction id="(\d+)" type="[^"]*" x="([-\d.]+)" y="([-\d.]+)"')
+_JUNCTION = re.compile(r'<junction id="(-?\d+)" type="[^"]*" x="([-\d.]+)" y="([-\d.]+)"')
 #: Sum of the speed limits of the lanes that lead into a junction, above which a signal is guessed: four approaches
 #: of one lane at 50 km/h.
 _GUESS_MPS = 55.0

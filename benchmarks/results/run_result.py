@@ -88,11 +88,15 @@ class ControllerRecord(_Record):
 
 
 class SuiteRecord(_Record):
-    """The suite that this run belongs to, and when it calls a run gridlocked; a changed suite has another version."""
+    """The suite that this run belongs to, and when it calls a run gridlocked; a changed suite has another version.
+
+    ``baseline`` is what its controllers are compared with; None for the usual one.
+    """
 
     name: str
     version: int
     gridlock: GridlockRule = GRIDLOCK
+    baseline: str | None = None
 
 
 class GitRecord(_Record):
@@ -140,16 +144,20 @@ class Distribution(_Record):
     """Quantiles over vehicles at 0, 1, ..., 100 %, s; empty where there was no vehicle.
 
     ``delay_s`` is of every scheduled vehicle (the definition of the metric), ``waiting_s`` of every inserted one:
-    the time that it stood (speed below 0.1 m/s, stops on purpose left out).
+    the time that it stood (speed below 0.1 m/s, stops on purpose left out). ``users_delay_s`` holds the delay of
+    persons, cyclists, buses and trams by kind, where there were any.
     """
 
     delay_s: tuple[Number, ...]
     waiting_s: tuple[Number, ...]
+    users_delay_s: dict[str, tuple[Number, ...]] = {}
 
     @model_validator(mode="after")
     def _percents(self) -> Self:
         if not {len(self.delay_s), len(self.waiting_s)} <= {0, 101}:
             raise ValueError("delay_s and waiting_s need 101 quantiles or none")
+        if any(len(quantiles) != 101 for quantiles in self.users_delay_s.values()):
+            raise ValueError("users_delay_s needs 101 quantiles of each kind")
         return self
 
 

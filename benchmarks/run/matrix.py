@@ -25,11 +25,12 @@ from benchmarks.results.run_result import FAILED_SUFFIX, RESULT_SUFFIX, ResultEr
 from benchmarks.run import cell as cells
 from benchmarks.run import user_code
 from benchmarks.run.cell import Cell
-from benchmarks.run.drawn_run import planned_incidents
+from benchmarks.run.cost import Costs
+from benchmarks.run.cost import words as expected_cost
+from benchmarks.run.drawn_run import check_scenario
 from benchmarks.trace.trace_file import TRACE_SUFFIX
 from controllers import registry
 from controllers.time_limit import guarded
-from scenarios.demand.scheduled_trips import schedule
 from scenarios.spec import Scenario
 from sim.network import Network, NetworkError
 from sim.workers.base import Finished
@@ -79,8 +80,8 @@ class Sweep:
 class Progress(Protocol):
     """Is told how a sweep goes."""
 
-    def begin(self, total: int, resumed: int) -> None:
-        """Before the first cell."""
+    def begin(self, total: int, resumed: int, cost: str) -> None:
+        """Before the first cell; ``cost`` says what the open ones will take, "" where there are none."""
 
     def finished(self, cell: Cell, problem: str | None, left_s: float) -> None:
         """After each cell; ``left_s`` is the estimated time to the end."""
@@ -100,8 +101,11 @@ def make_cells(
 
 def check(
     scenarios: Sequence[Scenario], controllers: Sequence[str], seed: int, folder: Path, limit_s: float = 60.0
-) -> None:
+) -> tuple[str, ...]:
     """Find before anything runs what would fail every cell; making one controller may take ``limit_s``.
+
+    Returns:
+        What is worth knowing before the results are read, one sentence each.
 
     Raises:
         NetworkError, ScenarioError, ControllerError, ResultError: one sentence about what cannot be used.
@@ -114,16 +118,17 @@ def check(
             user_code.check(controller, limit_s)
         elif entry is None or not entry.needs_model:  # a model is loaded where it is used
             guarded(controller, limit_s, registry.make, controller)
+    notes = []
     for scenario in scenarios:
-        network = Network.read(scenario.net_file)
-        planned_incidents(scenario, network, seed)
-        schedule(scenario, seed)  # cached: the workers find it done
-        if not network.controllable:
-            problems = " ".join(signal.problem for signal in network.signals if signal.problem)
+        checked = check_scenario(scenario, seed)
+        notes += [f"{scenario.name}: {note}" for note in checked.notes]
+        if not checked.network.controllable:
+            problems = " ".join(signal.problem for signal in checked.network.signals if signal.problem)
             raise NetworkError(f"{scenario.name} has no signal that can be controlled: {problems}")
     probe = folder / f".probe-{os.getpid()}"
     results.write_text(probe, "")
     probe.unlink()
+    return tuple(dict.fromkeys(notes))
 
 
 def run(
@@ -148,14 +153,33 @@ def run(
     _clear_drafts(folder)
     todo = [job for job in jobs if not _is_done(job)]
     sweep = Sweep(folder, resumed=len(jobs) - len(todo))
-    progress.begin(len(jobs), sweep.resumed)
+    costs = Costs.read()
+    progress.begin(len(jobs), sweep.resumed, expected_cost([job.cell for job in todo], workers, costs))
     if todo:
-        _run_jobs(todo, min(workers, len(todo)), sweep, progress, timeout_s)
+        try:
+            _run_jobs(todo, min(workers, len(todo)), sweep, _Timed(progress, costs), timeout_s)
+        finally:
+            costs.write()
     sweep.paths = [job.path for job in jobs if job.path.exists()]
     return sweep
 
 
-def _run_jobs(todo: list[Job], workers: int, sweep: Sweep, progress: Progress, timeout_s: float | None) -> None:
+@dataclass(frozen=True)
+class _Timed:
+    """Tells a progress of each cell, and remembers what it took."""
+
+    progress: Progress
+    costs: Costs
+
+    def finished(self, done: Finished[Job, float], left_s: float) -> None:
+        """After each cell."""
+        cell = done.task.cell
+        if done.value is not None:
+            self.costs.add(cell, done.value)
+        self.progress.finished(cell, done.problem, left_s)
+
+
+def _run_jobs(todo: list[Job], workers: int, sweep: Sweep, timed: _Timed, timeout_s: float | None) -> None:
     clock = _Clock(todo, workers)
     with (
         tempfile.TemporaryDirectory(prefix="greenloop-", ignore_cleanup_errors=True) as work,
@@ -167,7 +191,7 @@ def _run_jobs(todo: list[Job], workers: int, sweep: Sweep, progress: Progress, t
             if problem is not None:
                 sweep.failed.append((done.task.cell, problem))
                 _note_failure(done)
-            progress.finished(done.task.cell, problem, clock.left_s(done.task.cell, done.value))
+            timed.finished(done, clock.left_s(done.task.cell, done.value))
 
 
 def work_off(job: Job) -> float:

@@ -100,7 +100,7 @@ def _ending(status: int) -> str:
 
 def _run(simulation: Simulation, candidate: Mapping[str, Decision], horizons_s: Sequence[float], policy: Any) -> Any:
     start_s = simulation.time_s
-    simulation.measures_delay = True
+    simulation.count_delay_by_second()
     simulation.apply(candidate)
     network, signals = 0.0, np.zeros(len(simulation.network.signals))
     network_at, signals_at = [], []

@@ -94,6 +94,8 @@ class Server:
             events.finish(self.conn)
         counters["incidents"] = tuple(events.truth()) if events else ()
         counters["inserted"] = dict(events.inserted) if events else {}
+        if self.simulation.road_users is not None:
+            counters["road_users"] = self.simulation.road_users.finish()
         self.conn.close()
         return counters
 

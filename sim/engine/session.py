@@ -17,7 +17,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
@@ -28,12 +28,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.common.errors import shorten
+from scenarios.common.sumo_tools import PlainNames
 from scenarios.demand.scheduled_trips import Schedule, schedule
 from scenarios.incidents import scheduled_incidents as incidents
+from scenarios.road_users import may_have_others
 from scenarios.spec import Scenario
 from sim.engine.branching import BranchResult
 from sim.engine.command import OutputFiles, SessionOptions, sumo_arguments
 from sim.engine.pulse import ALIVE
+from sim.engine.road_users import RoadUsers
 from sim.engine.server import Start
 from sim.incidents.events import SUMO_OPTIONS
 from sim.network import Network
@@ -64,6 +67,7 @@ class Outcome:
     switches: int
     worst_wait_s: float
     standing_queue_s: float
+    road_users: RoadUsers = field(default_factory=RoadUsers)
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class Session:
         self._is_torn = False  # a message was interrupted half-way, so what comes next in the pipe has no meaning
         self._policy: object = None
         self._temporary: Path | None = None
+        self._names: PlainNames | None = None
         _live.add(self)
 
     def __enter__(self) -> Session:
@@ -138,11 +143,12 @@ class Session:
         self.demand = schedule(self.scenario, self.seed)
         at_signals = frozenset(self.network.lane_edge)
         planned = incidents.schedule(self.scenario, self.network.roads, self.seed, signalled=at_signals)
-        self.files = OutputFiles(self._work_dir())
+        names = self._names = PlainNames()
+        self.files = OutputFiles(names.folder(self._work_dir()))
         arguments = sumo_arguments(
-            self.network,
-            self.demand.route_files,
-            self.scenario.additional_files,
+            replace(self.network, net_file=names.path(self.network.net_file)),
+            tuple(map(names.path, self.demand.route_files)),
+            tuple(map(names.path, self.demand.additional_files)),
             self.scenario.begin_s,
             self.scenario.end_s,
             self.seed,
@@ -152,7 +158,8 @@ class Session:
         )
         arguments += SUMO_OPTIONS if planned else ()
         self._launch()
-        options = replace(self.options, work_dir=None)
+        others = may_have_others((*self.demand.route_files, *self.scenario.additional_files))
+        options = replace(self.options, work_dir=None, road_users=self.options.road_users and others)
         message = Start(arguments, self.network, self.scenario, planned, self.seed, self.timings, options)
         observation: Observation = self._ask("start", message)
         self.time_s = observation.time_s
@@ -235,6 +242,9 @@ class Session:
         if self._temporary is not None and self._owner == os.getpid():
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = None
+        if self._names is not None:
+            self._names.close()
+            self._names = None
 
     def _work_dir(self) -> Path:
         if self.options.work_dir is None:

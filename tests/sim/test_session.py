@@ -133,7 +133,7 @@ def test_branching_leaves_the_run_and_its_files_untouched() -> None:
 
 
 def test_a_branch_sees_the_future_that_then_comes() -> None:
-    with Session(scenario("cologne1", minutes=10), seed=2, options=SessionOptions(delays=True)) as session:
+    with Session(scenario("cologne1", minutes=10), seed=2, options=SessionOptions(delays_by_second=True)) as session:
         controller = Greedy()
         observation = session.start()
         controller.reset(session.network, 2)

@@ -236,7 +236,7 @@ class Recorder:
         self.resumed = -1
         self.cells: list[tuple[str, str | None]] = []
 
-    def begin(self, total: int, resumed: int) -> None:
+    def begin(self, total: int, resumed: int, cost: str) -> None:
         self.resumed = resumed
 
     def finished(self, cell: Cell, problem: str | None, left_s: float) -> None:

@@ -60,14 +60,17 @@ class Variant(BaseModel):
 
 
 class Suite(BaseModel):
-    """A benchmark by name. Whoever changes one raises its version: results carry both."""
+    """A benchmark by name. Whoever changes one raises its version: results carry both.
+
+    A suite without ``scenarios`` runs on those that the user brings.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     version: int = Field(ge=1)
     description: str = ""
-    scenarios: tuple[str, ...] = Field(min_length=1)
+    scenarios: tuple[str, ...] = ()
     controllers: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
     variants: tuple[Variant, ...] = ()

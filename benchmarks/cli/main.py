@@ -54,7 +54,9 @@ def greenloop() -> None:
 
 @app.command()
 def run(
-    scenario: Annotated[list[str] | None, typer.Option(help="Name or .yaml file; repeat for several.")] = None,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="Name, .yaml file or folder of these; repeat for several.")
+    ] = None,
     controller: Annotated[
         list[str] | None, typer.Option(help="Name, name:key=value or file.py:Class; repeat for several.")
     ] = None,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 #: Name endings inside a results folder.
 RESULT_SUFFIX, FAILED_SUFFIX = ".result.json", ".failed.json"
+#: Of files that are being written.
+DRAFT_SUFFIX = ".part"
 
 
 class ResultError(ValueError):
@@ -235,7 +237,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=DRAFT_SUFFIX, dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()

@@ -23,6 +23,7 @@ from benchmarks.results import run_result as results
 from benchmarks.results import sumo_outputs as outputs
 from benchmarks.results.metrics import Horizon, Plan
 from benchmarks.results.road_users import Served
+from benchmarks.run import user_code
 from benchmarks.run.latency_charge import late_step
 from benchmarks.trace import recorder as tracing
 from benchmarks.trace import trace_file as trace
@@ -41,6 +42,8 @@ from sim.timings import NATIVE, Timings
 ROAD_INTERVAL_S = 300.0
 #: Planning before a run, or loading a model, may take this long, s.
 RESET_LIMIT_S = 600.0
+#: A simulation is given at least this much processor time for a step, however short a decision may be, s.
+LEAST_STEP_LIMIT_S = 20.0
 #: Incidents that keep vehicles standing on their road whatever the signals do.
 BLOCKING = ("crash", "roadworks", "road_closure")
 
@@ -49,7 +52,8 @@ BLOCKING = ("crash", "roadworks", "road_closure")
 class Cell:
     """What to run.
 
-    One decision of all signals may take ``decision_limit_s`` (0: no limit). ``work_dir`` holds SUMO's files while it
+    One decision of all signals may take ``decision_limit_s`` (0: no limit), and a step of SUMO as much processor time,
+    but at least ``LEAST_STEP_LIMIT_S``. ``work_dir`` holds SUMO's files while it
     runs; a temporary folder when None. ``trace`` asks for a trace beside the result, ``decision_log`` for every
     decision with what the controller can tell of it. With ``charge_latency`` decisions come as late as they are made.
     """
@@ -91,7 +95,7 @@ def stem(cell: Cell, scenario_sha256: str) -> str:
         ControllerError: the controller's parameters cannot be read, or it cannot be made.
     """
     versions, rules = provenance.versions(), cell.rules
-    depends_on = guarded(cell.controller, RESET_LIMIT_S, registry.depends_on, cell.controller)
+    depends_on = user_code.depends_on(cell.controller, RESET_LIMIT_S)
     parameters = {
         "scenario": scenario_sha256,
         "timings": rules,
@@ -128,6 +132,7 @@ def run_cell(cell: Cell, trace_file: Path | None = None, log_file: Path | None =
         lane_areas_m=controller.lane_areas_m,
         road_users=True,
         work_dir=cell.work_dir,
+        step_limit_s=max(cell.decision_limit_s, LEAST_STEP_LIMIT_S) if cell.decision_limit_s else 0.0,
     )
     with Session(cell.scenario, cell.seed, cell.timings, options) as session:
         log = None if trace_file is None else tracing.DecisionLog(session.network)

@@ -1,4 +1,4 @@
-"""What a picture of the simulation needs, and who passed the junctions: read in the session's process when asked for."""
+"""What a picture of the simulation needs, and who passed the junctions: read in the session's process."""
 
 from __future__ import annotations
 

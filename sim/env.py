@@ -36,7 +36,7 @@ class _Task:
         self.scenario = scenario if isinstance(scenario, Scenario) else registry.load(scenario)
         self.timings = options.resolved_timings
         self.env_options = options
-        self.options = SessionOptions(backend=options.backend, gui=options.gui, delays=True)
+        self.options = SessionOptions(backend=options.backend, gui=options.gui, delays=True, outputs=False)
         self.network = Network.read(self.scenario.net_file)
         self.signals = self.network.controllable
         if not self.signals:

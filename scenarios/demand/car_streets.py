@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax import SAXException
 
+from scenarios.common.net_values import check_network
 from scenarios.spec import ScenarioError
 
 
@@ -47,8 +48,7 @@ def read_streets(net_file: Path) -> dict[str, Street]:
     """
     import sumolib  # slow to import, and only needed here
 
-    if not net_file.is_file():
-        raise ScenarioError(f"Network file {net_file} cannot be read (no such file); check the path.")
+    check_network(net_file)
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # it comments on harmless details
             net = sumolib.net.readNet(str(net_file))

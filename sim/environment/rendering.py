@@ -117,16 +117,20 @@ class Window:
         import matplotlib as mpl
         import matplotlib.pyplot as plt
 
-        if mpl.get_backend().lower() in _NO_WINDOW:
-            raise ScenarioError(
-                f"render_mode='human' cannot open a window here (matplotlib uses {mpl.get_backend()}); use "
-                "'rgb_array', or a machine with a display."
-            )
         self.plt: Any = plt
         self.image: Any = None
-        self.figure, axes = plt.subplots(layout="constrained")
-        axes.axis("off")
-        self.axes = axes
+        backend = mpl.get_backend()
+        try:
+            if backend.lower() in _NO_WINDOW:
+                raise RuntimeError("it writes files only")
+            self.figure, self.axes = plt.subplots(layout="constrained")
+        except Exception as error:  # each toolkit has errors of its own
+            said = " ".join(str(error).split())
+            raise ScenarioError(
+                f"render_mode='human' cannot open a window with matplotlib's {backend} ({said}); "
+                "use 'rgb_array', or a machine with a display."
+            ) from error
+        self.axes.axis("off")
 
     def show(self, frame: NDArray[np.uint8]) -> None:
         """Show a frame and let the window draw."""

@@ -34,6 +34,7 @@ def check_network(net_file: Path) -> None:
 def _checked(net_file: Path, _stamp: Stamp) -> None:
     checker = _Checker(net_file)
     root = scan(net_file, WHAT, checker.visit)
+    checker.finish_edge()
     if root != "net":
         raise ScenarioError(f"{WHAT} {net_file} holds <{shorten(root, 40)}>, not <net>; give a SUMO .net.xml file.")
 
@@ -58,9 +59,15 @@ class _Checker:
             check(attributes)
 
     def _edge(self, edge: Attributes) -> None:
+        self.finish_edge()
         self.edge = edge.get("id", "")
         self.lanes[self.edge] = 0
         self._coordinates(f"road '{self.edge}'", edge)
+
+    def finish_edge(self) -> None:
+        """Look back at the road that has been read."""
+        if self.edge and not self.lanes[self.edge]:
+            raise self._error(f"road '{self.edge}'", "it has no lanes")
 
     def _lane(self, lane: Attributes) -> None:
         where = f"lane '{lane.get('id', '')}'"

@@ -19,6 +19,7 @@ from scenarios.common.errors import ScenarioError, shorten
 from scenarios.common.input_files import Stamp, stamp
 from scenarios.common.net_values import WHAT, check_network
 from sim.observation import ZONES_M
+from sim.read_only import lock_arrays
 
 REACH_M = ZONES_M[-1]
 GREEN = frozenset("Gg")
@@ -112,7 +113,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Network:
-    """Signals, lanes and roads in a fixed, documented order (sorted by id)."""
+    """Signals, lanes and roads in a fixed, documented order (sorted by id). Its arrays cannot be written."""
 
     net_file: Path
     signals: tuple[Signal, ...]
@@ -125,6 +126,14 @@ class Network:
     exit_length_m: NDArray[np.float64]
     reach: tuple[tuple[Reach, ...], ...]
     roads: dict[str, Road] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        lock_arrays(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Unpickled arrays could be written again."""
+        vars(self).update(state)
+        lock_arrays(self)
 
     @property
     def controllable(self) -> tuple[Signal, ...]:

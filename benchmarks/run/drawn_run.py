@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scenarios.demand.scheduled_trips import Schedule, schedule
 from scenarios.incidents import scheduled_incidents as incidents
-from scenarios.incidents.scheduled_incidents import ScheduledIncident
+from scenarios.incidents.incident import ScheduledIncident
 from scenarios.spec import Demand, IncidentRates, Scenario, ScenarioError
 from sim.network import Network
 

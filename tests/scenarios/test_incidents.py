@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scenarios.common.randomness import generator
 from scenarios.incidents.draws import AT_SIGNALS, DURATIONS_S
-from scenarios.incidents.reports import DISPATCH_LATE_S, LATE_S, Report, generator, write_reports
-from scenarios.incidents.road_graph import reached
-from scenarios.incidents.scheduled_incidents import ScheduledIncident, TripEnds, schedule, trip_ends
+from scenarios.incidents.incident import Report, ScheduledIncident
+from scenarios.incidents.reports import DISPATCH_LATE_S, LATE_S, write_reports
+from scenarios.incidents.road_graph import TripEnds, reached, trip_ends
+from scenarios.incidents.scheduled_incidents import schedule
 from scenarios.incidents.wordings import WORDINGS
 from scenarios.spec import (
     INCIDENT_TYPES,

@@ -84,7 +84,7 @@ class Suite(BaseModel):
     @property
     def record(self) -> SuiteRecord:
         """What results carry of the suite."""
-        return SuiteRecord(name=self.name, version=self.version, gridlock=self.gridlock)
+        return SuiteRecord(name=self.name, version=self.version, gridlock=self.gridlock, baseline=self.baseline)
 
     def sha256(self) -> str:
         """Hash of all that its results depend on, and of what the names in it stand for; not of its description."""

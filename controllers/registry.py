@@ -158,6 +158,20 @@ def depends_on(spec: str) -> dict[str, str | Path]:
     return {} if _kind(spec).depends_on is Controller.depends_on else dict(make(spec).depends_on())
 
 
+def is_users(spec: str) -> bool:
+    """Whether a spec runs code that is not greenloop's: a file, another package's entry point, or one as a parameter.
+
+    What such code does to its process, other controllers there would feel.
+
+    Raises:
+        ControllerError: its parameters cannot be read.
+    """
+    head, _, _ = _PLUGIN.split(spec)
+    installed = entries().keys() - _ENTRIES.keys()
+    named = [value.partition(":")[0] for value in _PLUGIN.parameters(spec).values() if isinstance(value, str)]
+    return any(name.endswith(".py") or name in installed for name in (head, *named))
+
+
 def _kind(spec: str) -> type[Controller]:
     head, class_name, _ = _PLUGIN.split(spec)
     if head.endswith(".py"):

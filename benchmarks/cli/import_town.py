@@ -246,6 +246,9 @@ def _fit_words(fit: Fit | None) -> tuple[str, ...]:
         for point in worst
         if point.geh >= GEH_FITS
     ]
+    routes = sorted(point.routes for point in fit.points if point.count.vehicles)
+    told.append(f"Routes per count: {routes[len(routes) // 2]} in the middle, {routes[0]} at least.")
+    told += fit.plausibility.sentences if fit.plausibility else ()
     if fit.speeds_mps:
         counted, driven = fit.speeds_mps
         told.append(f"Mean speed at the counts: measured {counted:.1f} m/s, simulated {driven:.1f} m/s.")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CONTROLLERS = ("fixed_time", "greedy", "max_pressure")
 BACKENDS = ("libsumo", "traci")
+#: So many can show a difference for a handful of controllers; fewer by choice.
+SEEDS = tuple(range(1, 11))
 #: More processes than this give nothing: each cell keeps one core busy and its SUMO another for part of the time.
 MAX_WORKERS = 64
 #: SUMO's seeds are 32-bit integers.
@@ -83,6 +85,7 @@ class Plan:
     gridlock: GridlockRule = field(default=GRIDLOCK)
     cell_limit_s: float | None = None
     description: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def plan(request: Request) -> Plan:
@@ -95,24 +98,25 @@ def plan(request: Request) -> Plan:
     cases = _cases(request, suite)
     scenarios = [scenario for scenario, _ in cases]
     controllers = tuple(dict.fromkeys(request.controllers or (suite.controllers if suite else CONTROLLERS)))
-    seeds = request.seeds or (suite.seeds if suite else (1, 2, 3, 4, 5))
+    seeds = request.seeds or (suite.seeds if suite else SEEDS)
     if request.backend not in BACKENDS:
         raise RequestError(f"There is no backend '{request.backend}'; choose {' or '.join(BACKENDS)}.")
     if not 0 <= request.decision_limit_s <= MAX_LIMIT_S:
         raise RequestError(
             f"A decision limit of {request.decision_limit_s:g} s makes no sense; give 0 (no limit) to {MAX_LIMIT_S:g}."
         )
-    baseline = request.baseline or (suite.baseline if suite else None)
+    keeps = suite is not None and _keeps_to(suite, request)
+    baseline = request.baseline or (suite.baseline if suite and keeps else None)
     if baseline is not None and baseline not in (*controllers, BEST):
         raise RequestError(f"The baseline '{baseline}' is not among the controllers: {', '.join(controllers)}.")
-    matrix.check(scenarios, controllers, seeds[0], request.out, request.decision_limit_s or MAKE_LIMIT_S)
+    notes = matrix.check(scenarios, controllers, seeds[0], request.out, request.decision_limit_s or MAKE_LIMIT_S)
     like = Cell(
         scenarios[0],
         controllers[0],
         seeds[0],
         backend="traci" if request.gui else request.backend,
         gui=request.gui,
-        suite=suite.record if suite and _keeps_to(suite, request) else None,
+        suite=suite.record if suite and keeps else None,
         decision_limit_s=0.0 if request.gui else request.decision_limit_s,
         trace=request.trace,
         decision_log=request.decision_log,
@@ -128,13 +132,14 @@ def plan(request: Request) -> Plan:
         suite.gridlock if suite else GRIDLOCK,
         request.cell_limit_s or None,
         f"Suite {suite.name} {suite.version}: {suite.description}" if suite else "",
+        notes,
     )
 
 
 def run(
     scenarios: str | Path | Scenario | Sequence[str | Path | Scenario],
     controllers: str | Sequence[str] = CONTROLLERS,
-    seeds: int | Sequence[int] = 5,
+    seeds: int | Sequence[int] = len(SEEDS),
     out: str | Path = "results",
     **options: object,
 ) -> pd.DataFrame:

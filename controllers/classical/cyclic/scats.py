@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.base import ControllerError
-from controllers.classical.cyclic import CyclicController
+from controllers.classical.cyclic.cycle import CyclicController
 from controllers.classical.phase_choice import PhaseTable, fill_unknown
 from controllers.parameters import check_flag, check_number
 from sim.network import Network, Signal

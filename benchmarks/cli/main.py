@@ -37,6 +37,8 @@ OUR_PACKAGES = frozenset({"benchmarks", "scenarios", "sim", "controllers", "llm"
 STOPPED_CODE = 130
 STOPPED = "Stopped. What had been finished is kept; the same command goes on from there."
 DEBUG = "GREENLOOP_DEBUG"
+#: Letters of a message: a broken file can hold an id of megabytes.
+MOST_SHOWN = 1000
 
 
 @app.callback()
@@ -289,7 +291,7 @@ def _told(error: Exception) -> int:
         return STOPPED_CODE
     if os.environ.get(DEBUG):
         raise error
-    sentence = shorten(str(error))
+    sentence = shorten(str(error), MOST_SHOWN)
     if type(error).__module__.partition(".")[0] in OUR_PACKAGES:
         typer.echo(f"greenloop: {sentence}", err=True)
         return 2

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
+from scenarios.common.clock import format_seconds
 from sim.network import REACH_M, Network
 from sim.timings import Timings
 
@@ -30,7 +31,11 @@ class SessionOptions:
         trace: write where every vehicle is and what every signal shows, second by second.
         lane_areas_m: length of the lane-area detectors before each stop line that programs of SUMO's type delay_based
             need from the start (its own, added while vehicles drive there, make SUMO crash); None for none.
+        road_users: watch persons, cyclists and public transport, where the traffic has any; for results.
         work_dir: where SUMO writes; a temporary folder, removed by ``close``, when None.
+        step_limit_s: processor time that a few simulated seconds may take before the simulation counts as hung and is
+            ended, s; 0 for no limit. Loading may take ``LOADING_FACTOR`` times as long.
+        silence_limit_s: wall time without any sign of life after which the same happens, s; 0 for no limit.
     """
 
     backend: str = "libsumo"
@@ -43,7 +48,10 @@ class SessionOptions:
     edge_interval_s: float | None = None
     trace: bool = False
     lane_areas_m: float | None = None
+    road_users: bool = False
     work_dir: Path | None = None
+    step_limit_s: float = 60.0
+    silence_limit_s: float = 900.0
 
 
 @dataclass(frozen=True)
@@ -109,8 +117,8 @@ def sumo_arguments(
     arguments = {
         "--net-file": network.net_file,
         "--route-files": ",".join(map(str, route_files)),
-        "--begin": f"{begin_s:g}",
-        "--end": f"{end_s:g}",
+        "--begin": format_seconds(begin_s),
+        "--end": format_seconds(end_s),
         "--step-length": "1",
         "--seed": seed,
         # Jams must show: a teleported vehicle would make a gridlock look like progress.

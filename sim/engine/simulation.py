@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.incidents.scheduled_incidents import ScheduledIncident
+from scenarios.incidents.incident import ScheduledIncident
 from scenarios.spec import Scenario
 from sim.engine.command import AREA_PREFIX, SessionOptions
 from sim.engine.delays import Delay, DelayByInterval, DelayBySecond
 from sim.engine.detector_errors import DetectorFaults
 from sim.engine.detectors import Detectors
+from sim.engine.road_users import LOOK_S, RoadUserWatch
 from sim.engine.vehicles import Vehicles
 from sim.incidents.events import Events
 from sim.network import YELLOW, Network
@@ -24,6 +25,8 @@ from sim.observation import Observation
 from sim.signals import Auditor, Decision, Program, SignalMachine, intergreen
 from sim.timings import Timings
 
+#: Seconds that SUMO simulates in one call where nothing has to be looked at: a time limit sees each call as one step.
+LONGEST_STEP_S = 10
 LIBSUMO_TYPES = {"static": 0, "actuated": 3, "delay_based": 5}
 
 
@@ -49,6 +52,7 @@ class Simulation:
         self.vehicles = Vehicles(conn)
         self.detectors = Detectors(network, conn, self.vehicles) if options.observing else None
         self.faults = DetectorFaults(scenario.detectors, len(network.lanes), seed)
+        self.alive: Callable[[], None] = _nothing  # is called before each step
         self.delay: Delay | None = None
         if options.delays:
             self.delay = DelayByInterval(network, conn, self.vehicles)
@@ -61,6 +65,8 @@ class Simulation:
         self._look_s = {signal.id: scenario.begin_s for signal in network.signals}
         self._audit_s = scenario.begin_s
         self._minute_s = scenario.begin_s + 60 if options.observing else math.inf
+        self.road_users = RoadUserWatch(conn) if options.road_users else None
+        self._users_s = scenario.begin_s + scenario.warmup_s if options.road_users else math.inf
         self._phase_of = [{phase.state: phase.index for phase in signal.phases} for signal in network.signals]
         self._links = [[(m.link, m.lane) for m in signal.movements] for signal in network.signals]
 
@@ -117,8 +123,8 @@ class Simulation:
             self.events.step(self.conn, self.time_s)
             next_event_s = self.events.next_s
         if not self.machines and not self._joining and self.delay is None:
-            nothing_until_s = min(until_s, self._audit_s, self._minute_s, next_event_s)
-            target_s = max(target_s, math.floor(nothing_until_s))
+            nothing_until_s = min(until_s, self._audit_s, self._minute_s, self._users_s, next_event_s)
+            target_s = max(target_s, math.floor(min(nothing_until_s, self.time_s + LONGEST_STEP_S)))
         if self._joining:
             self._join()
         for signal_id, machine in self.machines.items():
@@ -126,6 +132,7 @@ class Simulation:
             if state != self._shown.get(signal_id):
                 self.conn.trafficlight.setRedYellowGreenState(signal_id, state)
                 self._shown[signal_id] = state
+        self.alive()
         self.conn.simulationStep(target_s)
         self.vehicles.forget()
         self.time_s = target_s
@@ -134,6 +141,9 @@ class Simulation:
         if target_s >= self._minute_s and self.detectors is not None:
             self.detectors.read_minute()
             self._minute_s += 60
+        if target_s >= self._users_s and self.road_users is not None:
+            self.road_users.see()
+            self._users_s += LOOK_S
         if self.delay is not None:
             self.delay.second()
 
@@ -306,6 +316,10 @@ class Simulation:
             "worst_wait_s": self.detectors.worst_wait_s if self.detectors else float("nan"),
             "standing_queue_s": self.detectors.worst_standing_s if self.detectors else float("nan"),
         }
+
+
+def _nothing() -> None:
+    """Without a session there is no time limit."""
 
 
 @dataclass

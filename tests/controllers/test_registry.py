@@ -81,7 +81,7 @@ def test_listing_imports_no_controller() -> None:
         "print([m for m in sys.modules if m.startswith('controllers.') or m in ('torch', 'numpy.testing', 'sumolib')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['controllers.base', 'scenarios.common.plugin', 'controllers.registry']"
+    assert done.stdout.strip() == "['controllers.base', 'controllers.registry']"
 
 
 def test_fixed_time_imports_no_torch() -> None:
@@ -227,6 +227,24 @@ def test_an_entry_point_is_found_and_never_hides_a_registered_name(monkeypatch: 
     assert registry.describe()["their_own"] == "Installed by another package."
     with pytest.raises(ControllerError, match="'gone' cannot be loaded: No module named 'no_such_package'"):
         registry.make("gone")
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_users"),
+    [
+        ("greedy:detection_m=50", False),
+        ("reinforcement:folder=runs/rl/seed-1", False),
+        ("no_such", False),
+        ("mine.py:Mine:gain=2", True),
+        ("their_own", True),
+        ("endpoint:url=http://localhost:8000/v1,model=m,fallback=mine.py:Mine", True),
+        ("language_model:fallback=their_own:gain=2", True),
+    ],
+)
+def test_what_runs_code_that_is_not_ours(monkeypatch: pytest.MonkeyPatch, spec: str, is_users: bool) -> None:
+    points = [EntryPoint("their_own", "theirs:Own", registry.ENTRY_POINT_GROUP)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    assert registry.is_users(spec) is is_users
 
 
 def test_register_adds_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

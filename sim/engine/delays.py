@@ -73,9 +73,10 @@ class DelayByInterval(Delay):
     """What SUMO's time loss of every vehicle has grown by; a vehicle that waits outside loses each second.
 
     It differs from ``DelayBySecond`` in three ways: the last interval of a vehicle that arrives in it does not count,
-    one that stops on purpose (a bus at its stop, a wreck) loses nothing, and one faster than allowed gains. A signal
-    is given the loss of the vehicles that were on its incoming lanes when the interval began, and of those that came
-    on them from elsewhere.
+    one that stops on purpose (a bus at its stop, a wreck) loses nothing, and one faster than allowed gains. On RESCO's
+    networks it is 0.3 to 2.4 % less, the more the freer the traffic. A signal is given the loss of the vehicles that
+    were on its incoming lanes when the interval began, and of those that came on them from elsewhere; so the way over
+    the junction counts as well, and a signal's delay is 1 to 17 % more.
     """
 
     def __init__(self, network: Network, conn: Any, vehicles: Vehicles) -> None:

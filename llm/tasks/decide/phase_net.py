@@ -63,7 +63,7 @@ class PhaseNet:
         chosen = np.zeros(len(facts), np.int64)
         counts = np.array([len(rows) for rows in facts], np.int64)
         for count in np.unique(counts):
-            places = np.flatnonzero(counts == count)
+            places = np.flatnonzero(counts == count).tolist()
             chosen[places] = self.scores(np.stack([facts[place] for place in places])).argmax(axis=-1)
         best: list[int] = chosen.tolist()
         return best

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,7 @@ DRIVERS = {
 def reading(drivers: dict[str, tuple[str, float, float, float]]) -> Detectors:
     """The detectors after one look at these vehicles."""
 
-    def column(place: int):  # type: ignore[no-untyped-def]
+    def column(place: int) -> Callable[[str], Any]:
         return lambda name: drivers[name][place]
 
     vehicle = SimpleNamespace(

@@ -32,7 +32,7 @@ ROAD_BYTES, BASE_BYTES = 60_000.0, 250e6
 WHAT = "Map"
 _MOST_BYTES = 10**12
 _CHUNK = 1 << 20
-_PACKERS: dict[str, Callable[[Path], IO[bytes]]] = {"osm.gz": gzip.open, "osm.bz2": bz2.open}
+_PACKERS: dict[str, Callable[[Path], IO[bytes]]] = {"osm.gz": gzip.GzipFile, "osm.bz2": bz2.BZ2File}
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ class Session:
         )
         arguments += SUMO_OPTIONS if planned else ()
         self._launch()
-        others = may_have_others((*self.demand.route_files, *self.scenario.additional_files))
+        others = may_have_others((*self.demand.route_files, *self.demand.additional_files))
         options = replace(self.options, work_dir=None, road_users=self.options.road_users and others)
         message = Start(arguments, self.network, self.scenario, planned, self.seed, self.timings, options)
         observation: Observation = self._ask("start", message)

@@ -173,8 +173,10 @@ class SignalEnv(gymnasium.Env[NDArray[np.float32], Any]):
 
     Reward:
         Minus the vehicle-seconds of delay in the interval, divided by 100: of all vehicles in the network, those
-        waiting outside included (``reward_scope="global"``), or of those on the incoming lanes of the controllable
-        signals (``"local"``). Others by name (``sim.environment.rewards``) or by a function.
+        waiting outside included (``reward_scope="global"``), or of those at the controllable signals (``"local"``): on
+        an incoming lane when the interval began, or come on one since from a road without a signal. Delay is what
+        SUMO's time loss has grown by; see ``sim.engine.delays.DelayByInterval`` for how little that differs from a
+        count of every second. Others by name (``sim.environment.rewards``) or by a function.
 
     Episode:
         Starts at the scenario's begin, after its warm-up; a step is one decision interval (5 s by default). Truncated

@@ -184,8 +184,19 @@ def _csv(rows: Sequence[Figure]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(
-        ["answerer", "slice", "measure", "value", "low", "high", "count", "blocks", "difference"]
-        + ["difference_low", "difference_high"]
+        [
+            "answerer",
+            "slice",
+            "measure",
+            "value",
+            "low",
+            "high",
+            "count",
+            "blocks",
+            "difference",
+            "difference_low",
+            "difference_high",
+        ]
     )
     for row in rows:
         ends = (*(row.interval or ("", "")), row.count, row.blocks, "" if row.difference is None else row.difference)

@@ -7,15 +7,17 @@ to a task and never imported by it.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from llm.records.splits import HELD_OUT, SPLITS
+from llm.tasks.curriculum import Curriculum, Schooling
 from llm.tasks.example_rows import from_row, to_row
 from llm.tasks.mixture import drawn_run
 from llm.tasks.questions import Answer, Binary, Choice, Floats, Lesson, Measure, Quantiles, Question, TaskError
@@ -31,6 +33,7 @@ __all__ = [
     "Answerer",
     "Binary",
     "Choice",
+    "Curriculum",
     "Example",
     "Floats",
     "Lesson",
@@ -41,11 +44,19 @@ __all__ = [
     "Question",
     "Recorded",
     "Run",
+    "Schooling",
     "Settings",
     "Task",
     "TaskError",
     "Watch",
 ]
+
+
+class NoTeaching(BaseModel):
+    """No settings of a task's own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
 
 RecordT = TypeVar("RecordT", bound=Recorded)
 
@@ -107,6 +118,9 @@ class Task(ABC, Generic[RecordT]):
         options: of the session: what SUMO has to measure beside the detectors.
         settings: what ``greenloop collect`` reads; a subclass of ``Settings``.
         teaching: what ``greenloop train`` reads for this task alone, below ``task:``.
+        training: defaults of ``greenloop train`` that are other ones here, such as ``{"method": "frozen"}``.
+        least: quantiles below it are raised to it, such as 0 for what is counted.
+        limits: what its adapters do badly, a paragraph each, for their cards.
         splits: those of its records.
     """
 
@@ -116,7 +130,10 @@ class Task(ABC, Generic[RecordT]):
     record_format: ClassVar[int] = 1
     options: ClassVar[SessionOptions] = SessionOptions()
     settings: ClassVar[type[Settings]] = Settings
-    teaching: ClassVar[type[BaseModel]] = BaseModel
+    teaching: ClassVar[type[BaseModel]] = NoTeaching
+    training: ClassVar[Mapping[str, Any]] = {}
+    limits: ClassVar[tuple[str, ...]] = ()
+    least: ClassVar[float] = -math.inf
     splits: ClassVar[tuple[str, ...]] = (*SPLITS, HELD_OUT)
 
     # collecting
@@ -194,11 +211,27 @@ class Task(ABC, Generic[RecordT]):
         """A record as it is shown in an epoch of a training; augmentation goes here."""
         return Lesson(self.question(record), self.target(record))
 
+    def curriculum(self, schooling: Schooling) -> Curriculum:
+        """How records become lessons in one training.
+
+        Raises:
+            TaskError: the task's own settings make no sense, or the records teach nothing.
+        """
+        return Curriculum(schooling, self.view, self.plain)
+
+    def plain(self, record: Any) -> Lesson:
+        """A record as it is shown to measure on."""
+        return Lesson(self.question(record), self.target(record))
+
     def features(self, question: Question) -> Floats:
         """(rows, K) numbers around zero, none missing: what heads and networks read beside the text."""
         values = question.numbers
         short = np.sign(values) * np.log1p(np.abs(values))
         return np.concatenate([np.nan_to_num(short), np.isnan(values).astype(float)], axis=1)
+
+    def versions(self) -> dict[str, int]:
+        """What a head must have been trained on: the versions of the texts, and of the features if they have one."""
+        return {"prompt_version": self.prompt_version}
 
     def scale(self, question: Question) -> tuple[Floats, Floats]:
         """For quantiles: a plain forecast and its noise, both of the target's shape; learners learn the deviation."""

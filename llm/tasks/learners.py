@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from llm.tasks.base import Answerer, Binary, Choice, Floats, Lesson, Quantiles, Question, TaskError
+from llm.tasks.scores import unscaled
 
 #: Rows with one column per number; what is learnt; weights. Gives a model with ``predict``.
 Fit = Callable[[Floats, Floats, Floats], Any]
@@ -44,10 +45,7 @@ class RowLearner(Answerer):
         kind = self.task.answer
         rows = len(inputs)
         if isinstance(kind, Quantiles):
-            centre, spread = _scales(self.task, questions)
-            shaped = said.reshape(kind.answer_shape(rows))
-            ordered: Floats = np.sort(centre[..., None] + spread[..., None] * shaped, axis=-1)
-            return ordered
+            return unscaled(self.task, questions, said.reshape(kind.answer_shape(rows)))
         said = np.clip(said[..., 0], 1e-6, 1 - 1e-6)
         return log_shares(said[:, 0], questions) if isinstance(kind, Choice) else said.reshape(kind.answer_shape(rows))
 

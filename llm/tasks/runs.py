@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from llm.tasks.questions import Floats, Question
-from scenarios.incidents.scheduled_incidents import ScheduledIncident
+from scenarios.incidents.incident import ScheduledIncident
 from scenarios.spec import IncidentRates, Scenario
 from sim.engine.moments import Decisions, Moment, moments
 from sim.engine.session import Session
@@ -29,9 +29,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    minutes: float = Field(60.0, gt=0)
-    jitter_s: float = Field(60.0, ge=0)
-    draw_seed: int = Field(0, ge=0)
+    minutes: float = Field(default=60.0, gt=0)
+    jitter_s: float = Field(default=60.0, ge=0)
+    draw_seed: int = Field(default=0, ge=0)
 
 
 class Recorded(Protocol):

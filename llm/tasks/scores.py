@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol
 
 import numpy as np
 
-from llm.tasks.questions import Answer, Binary, Choice, Floats, Measure
+from llm.tasks.questions import Answer, Binary, Choice, Floats, Measure, Question
 
 #: Probabilities this close to 0 and 1 are counted as if they were this far, so that no loss is infinite.
 _EDGE = 1e-6
@@ -32,6 +33,23 @@ def plain_scores(kind: Answer, target: Floats, answer: Floats) -> dict[str, Floa
     held = (answer[..., 0] - 1e-9 <= target) & (target <= answer[..., -1] + 1e-9)
     inside = np.where(np.isnan(target), np.nan, held)
     return {"mae": np.abs(error[..., len(levels) // 2]), "pinball": pinball, "coverage": inside}
+
+
+def unscaled(task: Scaled, questions: Sequence[Question], quantiles: Floats) -> Floats:
+    """Quantiles (A, *outputs, levels) of deviations as numbers of the target's own unit, in order."""
+    pairs = [task.scale(question) for question in questions]
+    centre, spread = (np.concatenate(parts)[..., None] for parts in zip(*pairs, strict=True))
+    ordered: Floats = np.sort(np.maximum(centre + spread * quantiles, task.least), axis=-1)
+    return ordered
+
+
+class Scaled(Protocol):
+    """What a task says of the space that quantiles are learnt in."""
+
+    least: ClassVar[float]
+
+    def scale(self, question: Question) -> tuple[Floats, Floats]:
+        """A plain forecast and its noise."""
 
 
 def mean_measures(scores: Sequence[Mapping[str, Floats]]) -> dict[str, Measure]:

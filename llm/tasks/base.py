@@ -238,6 +238,14 @@ class Task(ABC, Generic[RecordT]):
         shape = self.answer.target_shape(len(question.rows))
         return np.zeros(shape), np.ones(shape)
 
+    def told(self, metrics: Mapping[str, Any]) -> list[str]:
+        """What a training says at its end, line by line."""
+        losses = metrics["losses"]
+        return [
+            f"Loss on {metrics['validation_records']:,} validation records: {losses['plain']:.4f} before, "
+            f"{losses['best']:.4f} now"
+        ]
+
     # evaluating
 
     def baselines(self) -> Mapping[str, str]:

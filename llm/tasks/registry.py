@@ -23,6 +23,7 @@ _PLUGIN = Plugin("task", Task, TaskError)  # type: ignore[type-abstract]
 _ANSWERERS = Plugin("answerer", Answerer, TaskError)  # type: ignore[type-abstract]
 
 TASKS: dict[str, str] = {}
+
 #: Answerers that every task has: those of its own come first.
 ANSWERERS = {
     "constant": "llm.tasks.learners:Constant",

@@ -11,7 +11,7 @@ from rich.text import Text
 from benchmarks.evaluate.block_bootstrap import Figure, Interval
 from benchmarks.evaluate.evaluation import Evaluation
 
-NOTES = "[low, high]: 95 % block-bootstrap interval over (network, seed). vs: minus the baseline's, paired, with its interval."
+NOTES = "[low, high]: 95 % block-bootstrap interval over (network, seed). vs: minus the baseline's, paired."
 
 
 def tell(console: Console, evaluation: Evaluation) -> None:

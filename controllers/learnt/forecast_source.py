@@ -103,6 +103,7 @@ def reference_counts(context: RunContext) -> MinuteCounts:
 
 
 def _drive(context: RunContext) -> MinuteCounts:
+    from sim.engine.moments import moments
     from sim.engine.session import Session
 
     greedy = Greedy()
@@ -110,11 +111,8 @@ def _drive(context: RunContext) -> MinuteCounts:
     with Session(context.scenario, context.seed, context.timings) as session:
         counts = MinuteCounts(len(session.network.lanes), context.scenario.begin_s)
         greedy.reset(session.network, context.seed)
-        observation = session.start()
-        while not session.done:
-            counts.see(observation)
-            observation = session.step(greedy.act(observation))
-        counts.see(observation)
+        for moment in moments(session, session.start(), greedy.act):
+            counts.see(moment.observation)
     return counts
 
 

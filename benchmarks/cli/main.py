@@ -12,7 +12,6 @@ import typer
 
 from benchmarks.cli import compare as compare_cli
 from benchmarks.cli import explain as explain_cli
-from benchmarks.cli import forecast as forecast_cli
 from benchmarks.cli import import_town as import_cli
 from benchmarks.cli import learn as learn_cli
 from benchmarks.cli import plot as plot_cli
@@ -253,7 +252,6 @@ def doctor(as_json: Json = False) -> None:
 
 compare_cli.register(app)
 explain_cli.register(app)
-forecast_cli.register(app)
 plot_cli.register(app)
 import_cli.register(app)
 learn_cli.register(app)

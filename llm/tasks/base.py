@@ -260,6 +260,10 @@ class Task(ABC, Generic[RecordT]):
         """The figures of a comparison, from all records and their answers in order; ``score`` is enough for means."""
         return mean_measures([self.score(self.target(r), a) for r, a in zip(records, answers, strict=True)])
 
+    def tables(self, records: Sequence[Any], answers: Mapping[str, Floats]) -> Mapping[str, str]:  # noqa: ARG002
+        """Further files of a comparison, text by name, from all records and each answerer's answers to all rows."""
+        return {}
+
     def details(self, records: Sequence[Any], answers: Sequence[Floats]) -> Mapping[str, Any]:  # noqa: ARG002
         """What else a comparison's JSON shall hold of an answerer, such as a curve."""
         return {}

@@ -13,7 +13,6 @@ import typer
 from benchmarks.cli import compare as compare_cli
 from benchmarks.cli import explain as explain_cli
 from benchmarks.cli import import_town as import_cli
-from benchmarks.cli import learn as learn_cli
 from benchmarks.cli import plot as plot_cli
 from benchmarks.cli import replay as replay_cli
 from benchmarks.cli import report as report_cli
@@ -254,7 +253,6 @@ compare_cli.register(app)
 explain_cli.register(app)
 plot_cli.register(app)
 import_cli.register(app)
-learn_cli.register(app)
 replay_cli.register(app)
 report_cli.register(app)
 rl_cli.register(app)

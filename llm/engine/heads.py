@@ -176,6 +176,12 @@ def head_file(folder: Path, task: str) -> Path:
     return folder / f"{task}_head.safetensors"
 
 
+def head_folder(folder: Path, task: str) -> Path:
+    """The folder itself, or the adapter's in it where a run folder was named."""
+    inner = folder / "adapter"
+    return inner if not head_file(folder, task).is_file() and head_file(inner, task).is_file() else folder
+
+
 def about_file(folder: Path, task: str) -> Path:
     """Where it is said what a task's head was made from."""
     return folder / f"{task}_head.json"

@@ -23,7 +23,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 MANIFEST = "manifest.json"
-DECISION, FORECAST = "decision", "forecast"
+#: What older manifests call their kind of records; the oldest do not say.
+_OLD_KINDS = {"decision": "decide"}
 
 
 class Placed(Protocol):
@@ -46,7 +47,7 @@ class Shards(Generic[Record]):
     """One kind of records on disk.
 
     Attributes:
-        kind: ``DECISION`` or ``FORECAST``.
+        kind: name of its task.
         splits: the subfolders.
         command: what makes such records, and
         split_option: how it is told the split; for messages.
@@ -155,7 +156,8 @@ class Shards(Generic[Record]):
         """
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            kind = manifest.get("kind", DECISION)  # older ones do not say
+            kind = manifest.get("kind", "decision")
+            kind = _OLD_KINDS.get(kind, kind)
             version, form = manifest["prompt_version"], manifest["format"]
             for name, entry in manifest["shards"].items():
                 if not (isinstance(name, str) and isinstance(entry["sha256"], str) and int(entry["records"]) >= 0):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from llm.backbone import cards
 from llm.backbone.loading import Backbone, BackboneError, load
-from llm.engine.heads import RowHead, head_file, load_head, tensor
+from llm.engine.heads import RowHead, head_file, head_folder, load_head, tensor
 from llm.engine.hidden import Reader
 from llm.tasks.forecast.forecasters import Forecaster, ForecastError
 from llm.tasks.forecast.lessons import ANSWER
@@ -116,7 +116,7 @@ def _load(folder: Path) -> tuple[RowHead, dict[str, Any]]:
 
 def _folder(head: str | None) -> Path:
     if head is not None:
-        return Path(head).expanduser()
+        return head_folder(Path(head).expanduser(), TASK)
     shipped = cards.shipped()
     if shipped is None or not has_head(shipped):
         raise ForecastError(

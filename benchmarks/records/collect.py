@@ -136,7 +136,7 @@ def _sources(task: Task[Any], settings: Settings) -> dict[str, str | None]:
         ControllerError: there is no such controller, or it cannot be made.
     """
     found: dict[str, str | None] = {
-        name: provenance.content_sha256(path) for name, path in task.reads(settings).items()
+        name: None if path is None else provenance.content_sha256(path) for name, path in task.reads(settings).items()
     }
     for spec in sorted(set(task.controllers(settings))):
         controllers.make(spec)  # here once, and not in each run

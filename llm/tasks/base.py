@@ -153,8 +153,11 @@ class Task(ABC, Generic[RecordT]):
         """Specs of all controllers that runs of these settings may use; a manifest notes what they decide by."""
         return ("greedy",)
 
-    def reads(self, settings: Any) -> Mapping[str, Path]:  # noqa: ARG002
-        """Files and folders that decide what records say, by a name for messages; a manifest notes their hashes."""
+    def reads(self, settings: Any) -> Mapping[str, Path | None]:  # noqa: ARG002
+        """Files and folders that decide what records say, by a name for messages; None for one that is not used.
+
+        A manifest notes their hashes, and a folder takes no records that were made with others.
+        """
         return {}
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Records of labelled decisions: the text and the numbers of a signal's state, and what each of its phases would cost."""
+"""Records of decisions: the text and the numbers of a signal's state, and what each of its phases would cost."""
 
 from __future__ import annotations
 

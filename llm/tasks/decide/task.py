@@ -173,11 +173,10 @@ class DecideTask(Task[Record]):
         """Who drives, and who goes on in branches."""
         return (*settings.drive, settings.then)
 
-    def reads(self, settings: Any) -> Mapping[str, Path]:
+    def reads(self, settings: Any) -> Mapping[str, Path | None]:
         """The forecast head."""
-        if settings.forecast_head is None:
-            return {}
-        forecaster(settings.forecast_head)  # say at once that there is none
+        if settings.forecast_head is not None:
+            forecaster(settings.forecast_head)  # say at once that there is none
         return {"forecast head": settings.forecast_head}
 
     def watch(self, network: Network, scenario: Scenario) -> DecideWatch:  # noqa: ARG002

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from benchmarks.records import decision_collection as collect
 from benchmarks.records.branch_costs import Recorder
 from benchmarks.records.decision_episodes import Settings, plan
+
+from benchmarks.records import decision_collection as collect
 from benchmarks.run.cell import Cell, run_cell
 from controllers.base import ControllerError, RunContext
 from controllers.classical.greedy import Greedy
@@ -22,12 +22,14 @@ from controllers.learnt import forecast_source
 from controllers.learnt.language_model import LanguageModel
 from controllers.registry import make
 from llm.backbone.loading import load
+from llm.engine.head_training import about_base
+from llm.engine.heads import RowHead, save_head
 from llm.tasks.decide.prompt import phase_arrivals
 from llm.tasks.forecast.forecasters import Forecaster, ForecastError
-from llm.tasks.forecast.head_training import noted_base
 from llm.tasks.forecast.language_model import LanguageModelForecaster
-from llm.tasks.forecast.quantile_head import QuantileHead
+from llm.tasks.forecast.records import ANSWER
 from llm.tasks.forecast.state import ForecastState, ForecastWatch
+from llm.tasks.registry import made
 from scenarios import resco
 from scenarios.spec import Scenario
 from sim.engine.session import Session
@@ -57,9 +59,10 @@ def adapter(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = write_adapter(tmp_path_factory.mktemp("adapters") / "adapter", llama)
     torch.manual_seed(0)
-    head = QuantileHead(16, 0)
+    head = RowHead(ANSWER, 16, 0)
     head.text.direct.weight.data.normal_(0, 0.3)
-    head.save(folder, noted_base(load(str(llama), adapter=folder)))
+    about = about_base(made("forecast"), load(str(llama), adapter=folder), folder)
+    save_head(head, folder, "forecast", about)
     return folder
 
 

@@ -29,17 +29,28 @@ from controllers.learnt.language_model import LanguageModel
 from controllers.learnt.phase_net import PhaseNetController
 from controllers.registry import make
 from llm.backbone import cards
-from llm.backbone.loading import Backbone, BackboneError, layer_list, load
+from llm.backbone.loading import BackboneError, load
 from llm.backbone.precision import resolve
+from llm.engine import run_folder
+from llm.engine import train as training_module
+from llm.engine.lessons import Lessons, LikeLengths
+from llm.engine.row_trainer import RowTrainer
+from llm.engine.train import Machine
+from llm.engine.train import train as learn
+from llm.engine.training import Training, training_of
 from llm.records import shards
 from llm.records.shards import RecordError
-from llm.tasks.decide import finetune, phase_net
+from llm.tasks.base import Schooling, TaskError
+from llm.tasks.decide import phase_net
 from llm.tasks.decide import phase_net_training as phase_net_fit
 from llm.tasks.decide import records as dataset
-from llm.tasks.decide.finetune import TrainingError
+from llm.tasks.decide.curriculum import UNKNOWN, DecideCurriculum
 from llm.tasks.decide.phase_net import PhaseNet, PhaseNetError
+from llm.tasks.decide.prompt import PROMPT_VERSION
 from llm.tasks.decide.scorer import PhaseScorer
-from llm.tasks.decide.trainer import UNKNOWN, LikeLengths, PhaseDataset, Training, regret_metrics
+from llm.tasks.decide.teaching import Teaching
+from llm.tasks.files import files, write_shard
+from llm.tasks.registry import made
 from sim.engine.session import Session
 from tests.support.helpers import crossing, make_observation
 from tests.support.llm_tiny import cut, write_adapter, write_model
@@ -57,21 +68,45 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("records")
-    dataset.write_shard(folder / "train/0.jsonl.gz", [make_record(i) for i in range(240)])
-    dataset.write_shard(folder / "validation/0.jsonl.gz", [make_record(i) for i in range(1000, 1060)])
-    dataset.FILES.write_manifest(folder, {})
+    write(folder / "train/0.jsonl.gz", [make_record(i) for i in range(240)])
+    write(folder / "validation/0.jsonl.gz", [make_record(i) for i in range(1000, 1060)])
+    FILES.write_manifest(folder, {})
     return folder
+
+
+TASK = made("decide")
+FILES = files(TASK)
+
+
+def write(path: Path, records: list[Any]) -> None:
+    write_shard(TASK, path, "train", records)
 
 
 def tiny(llama: Path, **changes: Any) -> Training:
     values: dict[str, Any] = {"layers": 2, "rank": 4, "temperature_veh_s": 2.0, "batch": 16, "eval_limit": 0}
-    return Training(model=str(llama), **{**values, "epochs": 1.0, "evals_per_epoch": 2, **changes})
+    values |= {"epochs": 1.0, "evals_per_epoch": 2, **changes}
+    own = {name: values.pop(name) for name in Teaching.model_fields if name in values}
+    return training_of(TASK)(model=str(llama), task=Teaching(**own), **values)
+
+
+def train(training: Training, records: list[Path], out: Path, quiet: bool = True) -> dict[str, Any]:
+    return learn(TASK, training, records, out, Machine(quiet=quiet))
+
+
+def schooled(records: list[Any], fresh: bool = True, **how: Any) -> DecideCurriculum:
+    schooling = Schooling(Teaching(**{"teacher": "shipped", **how}), records, records, Path("unused"), fresh)
+    return DecideCurriculum(schooling, TASK.view, TASK.plain)
+
+
+def shown(llama: Path, records: list[Any]) -> Lessons:
+    curriculum = schooled(records, distil=0.0)
+    return Lessons(TASK, records, load(str(llama)).tokenizer, curriculum.lesson)
 
 
 @pytest.fixture(scope="module")
 def trained(llama: Path, records: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("runs") / "first"
-    return out, finetune.train(tiny(llama, epochs=12.0, learning_rate=3e-2, patience=24), [records], out, quiet=True)
+    return out, train(tiny(llama, epochs=12.0, learning_rate=3e-2, patience=24), [records], out, quiet=True)
 
 
 def test_it_learns_and_compares(trained: tuple[Path, dict[str, Any]]) -> None:
@@ -92,26 +127,26 @@ def test_the_adapter_alone_is_enough(trained: tuple[Path, dict[str, Any]], llama
     out, metrics = trained
     backbone = load(str(llama), adapter=out / "adapter")
     assert backbone.layers == 2
-    validation = dataset.FILES.read_split(records, "validation")
+    validation = FILES.read_split(records, "validation")
     scorer = PhaseScorer(backbone, precision=resolve("auto", "cpu"))  # as it was measured; phases are near ties here
     scores = scorer.score([r.prompt for r in validation], [r.phases for r in validation])
     chosen = [int(score.argmax()) for score in scores]
     found = dataset.regret_veh_s(validation, chosen, 60.0)
     assert found == pytest.approx(metrics["regret_veh_s"], abs=0.3)  # merged weights round differently
     text = (out / "adapter" / cards.TEXT).read_text()
-    for said in ("phase_net", "untuned", "temperature_veh_s: 2.0", backbone.model_sha256, "240"):
+    for said in ("phase_net", "untuned", "'temperature_veh_s': 2.0", backbone.model_sha256, "240"):
         assert said in text
 
 
 def test_phases_in_another_order_are_another_record(llama: Path) -> None:
-    data = PhaseDataset([make_record(3)], load(str(llama)).tokenizer, tiny(llama), reorder=True)
+    data = shown(llama, [make_record(3)])
     seen = set()
     for epoch in range(20):
         data.epoch = epoch
         item = data[0]
         text = data.tokenizer.decode(item["input_ids"])
         queues = [int(part.split()[0]) for part in text.split("queue")[1:]]
-        np.testing.assert_array_equal(item["costs"].argsort(), np.argsort(queues)[::-1])
+        np.testing.assert_array_equal(item["label"].argsort(), np.argsort(queues)[::-1])
         seen.add(tuple(queues))
         assert data[0]["input_ids"] == item["input_ids"]
     assert len(seen) > 3
@@ -119,11 +154,11 @@ def test_phases_in_another_order_are_another_record(llama: Path) -> None:
 
 def test_batches_of_like_lengths_in_no_order(llama: Path) -> None:
     many = [make_record(i, 2 + i % 5) for i in range(333)]
-    data = PhaseDataset(many, load(str(llama)).tokenizer, tiny(llama), reorder=True)
+    data = shown(llama, many)
     orders = []
     for epoch in (1, 2, 1, 0):
         data.epoch = epoch
-        orders.append(list(LikeLengths(data, 16)))
+        orders.append(list(LikeLengths(data, 16, fresh=True)))
     assert sorted(orders[0]) == list(range(333))
     assert orders[0] == orders[2] != orders[1]
     halves = [np.mean([len(many[i].prompt) for i in half]) for half in (orders[3][:160], orders[3][-160:])]
@@ -138,40 +173,42 @@ def test_a_teacher_stands_in_for_costs(
     trained: tuple[Path, dict[str, Any]], llama: Path, records: Path, tmp_path: Path
 ) -> None:
     """Records without costs teach what the named plain network would do; what it learnt from is then left alone."""
-    cheap = [replace(make_record(i), horizons_s=[], costs_veh_s=[], local_veh_s=[]) for i in range(240)]
-    dataset.write_shard(tmp_path / "cheap/train/0.jsonl.gz", cheap)
-    dataset.write_shard(tmp_path / "cheap/validation/0.jsonl.gz", cheap[:20])
-    dataset.FILES.write_manifest(tmp_path / "cheap", {})
-    dataset.write_shard(tmp_path / "seen/validation/0.jsonl.gz", [make_record(i) for i in range(1000, 1060)])
-    dataset.FILES.write_manifest(tmp_path / "seen", {})
+    cheap = [replace(make_record(i), horizons_s=[], costs_veh_s=[]) for i in range(240)]
+    write(tmp_path / "cheap/train/0.jsonl.gz", cheap)
+    write(tmp_path / "cheap/validation/0.jsonl.gz", cheap[:20])
+    FILES.write_manifest(tmp_path / "cheap", {})
+    write(tmp_path / "seen/validation/0.jsonl.gz", [make_record(i) for i in range(1000, 1060)])
+    FILES.write_manifest(tmp_path / "seen", {})
     folders = [tmp_path / "cheap", tmp_path / "seen"]
     training = tiny(llama, epochs=12.0, learning_rate=3e-2, patience=24, teacher=str(trained[0] / "phase_net"))
-    metrics = finetune.train(training, folders, tmp_path / "out", quiet=True)
+    metrics = train(training, folders, tmp_path / "out", quiet=True)
     assert metrics["regret_veh_s"] < 0.8 * metrics["untuned_regret_veh_s"]
     assert metrics["rivals_regret_veh_s"]["phase_net"] == trained[1]["rivals_regret_veh_s"]["phase_net"]
     assert (metrics["validation_records"], metrics["priced_validation_records"]) == (80, 60)
     assert not (tmp_path / "out/phase_net").exists()
     for changes, words in (
-        ({"teacher": None}, "name one with --teacher"),
+        ({"teacher": None}, "name one as task.teacher"),
         ({"teacher": str(tmp_path / "none")}, "no usable phase network"),
-        ({"distil": 0.0}, "no costs and can only be learnt with distil"),
+        ({"distil": 0.0}, "no costs and can only be learnt with task.distil"),
     ):
-        with pytest.raises(TrainingError, match=words):
-            finetune.train(replace(training, **changes), folders, tmp_path / words, quiet=True)
-    with pytest.raises(TrainingError, match="No validation record has costs"):
-        finetune.train(training, folders[:1], tmp_path / "unpriced", quiet=True)
+        how = training.model_copy(update={"task": training.task.model_copy(update=changes)})
+        with pytest.raises(TaskError, match=words):
+            train(how, folders, tmp_path / words, quiet=True)
+    with pytest.raises(TaskError, match="No validation record has costs"):
+        train(training, folders[:1], tmp_path / "unpriced", quiet=True)
 
 
 def test_regret_is_that_of_the_records_with_costs() -> None:
     costs = np.array([[0.0, 4.0], [2.0, 0.0], [UNKNOWN, UNKNOWN]], dtype=np.float32)
-    said = SimpleNamespace(label_ids=costs, predictions=np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]))
-    assert regret_metrics(said) == {"regret_veh_s": 2.0, "cheapest_share": 0.5}
-    assert regret_metrics(SimpleNamespace(label_ids=costs[2:], predictions=said.predictions[2:])) == {}
+    said = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    curriculum = schooled([make_record(1)])
+    assert curriculum.metrics(said, costs) == {"regret_veh_s": 2.0, "cheapest_share": 0.5}
+    assert curriculum.metrics(said[2:], costs[2:]) == {}
 
 
-@pytest.mark.parametrize("method", ["adalora", "ia3", "prefix", "head", "full"])
+@pytest.mark.parametrize("method", ["adalora", "ia3", "head", "full"])
 def test_other_methods(method: str, llama: Path, records: Path, tmp_path: Path) -> None:
-    metrics = finetune.train(tiny(llama, method=method, train_limit=64), [records], tmp_path, quiet=True)
+    metrics = train(tiny(llama, method=method, train_limit=64), [records], tmp_path, quiet=True)
     assert np.isfinite(metrics["regret_veh_s"])
     folder = tmp_path / "adapter"
     loaded = load(str(folder)) if method == "full" else load(str(llama), adapter=folder)
@@ -185,19 +222,19 @@ def test_going_on_from_an_adapter(
     start = trained[0] / "adapter"
     changes = {"start": str(start), "train_limit": 64, "learning_rate": 1e-9}
     for layers in (2, 1):
-        finetune.train(tiny(llama, layers=layers, **changes), [records], tmp_path / str(layers), quiet=True)
-        made = load(str(llama), adapter=tmp_path / str(layers) / "adapter")
-        assert made.layers == layers
+        train(tiny(llama, layers=layers, **changes), [records], tmp_path / str(layers), quiet=True)
+        new_one = load(str(llama), adapter=tmp_path / str(layers) / "adapter")
+        assert new_one.layers == layers
         old = load(str(llama), adapter=start).model.state_dict()
-        assert all(torch.allclose(new, old[name], atol=1e-5) for name, new in made.model.state_dict().items())
-    with pytest.raises(TrainingError, match="was trained with rank 4, not 8"):
-        finetune.train(tiny(llama, rank=8, **changes), [records], tmp_path / "wider", quiet=True)
+        assert all(torch.allclose(new, old[name], atol=1e-5) for name, new in new_one.model.state_dict().items())
+    with pytest.raises(TaskError, match="was trained with rank 4, not 8"):
+        train(tiny(llama, rank=8, **changes), [records], tmp_path / "wider", quiet=True)
     assert not (tmp_path / "wider").exists()  # free for the command put right
-    with pytest.raises(TrainingError, match="give the model's folder as model, and no start"):
-        finetune.train(tiny(llama, method="full", **changes), [records], tmp_path / "full", quiet=True)
+    with pytest.raises(TaskError, match="give the model's folder as model, and no start"):
+        train(tiny(llama, method="full", **changes), [records], tmp_path / "full", quiet=True)
     changes["start"] = str(tmp_path / "1" / "adapter")
-    with pytest.raises(TrainingError, match=r"no adapter of greenloop for 2 layers .* or more\.$"):
-        finetune.train(tiny(llama, layers=2, **changes), [records], tmp_path / "deeper", quiet=True)
+    with pytest.raises(TaskError, match=r"no adapter of greenloop for 2 layers .* or more\.$"):
+        train(tiny(llama, layers=2, **changes), [records], tmp_path / "deeper", quiet=True)
 
 
 def test_half_an_adapter_is_nothing_to_go_on_from(
@@ -206,81 +243,27 @@ def test_half_an_adapter_is_nothing_to_go_on_from(
     half = Path(shutil.copytree(trained[0] / "adapter", tmp_path / "half"))
     weights = load_file(half / "adapter_model.safetensors")
     save_file(dict(list(weights.items())[::2]), half / "adapter_model.safetensors")
-    with pytest.raises(TrainingError, match=r"half cannot be gone on from .* weights that the model takes are missing"):
-        finetune.train(tiny(llama, start=str(half)), [records], tmp_path / "out", quiet=True)
+    with pytest.raises(TaskError, match=r"half cannot be gone on from .* weights that the model takes are missing"):
+        train(tiny(llama, start=str(half)), [records], tmp_path / "out", quiet=True)
 
 
-@pytest.mark.parametrize("method", ["lora", "ia3", "full"])
-def test_frozen_layers_stay(method: str, llama: Path, records: Path, tmp_path: Path) -> None:
-    """And the others learn, also after the training was stopped and went on."""
-    training = tiny(llama, method=method, freeze=1, learning_rate=1e-2, train_limit=64, teacher="shipped")
-    finetune.train(training, [records], tmp_path, quiet=True)
-    if method == "lora":
-        shutil.rmtree(tmp_path / "checkpoints/checkpoint-4")  # the last; the run goes on from the one before
-        (tmp_path / "metrics.json").unlink()
-        finetune.train(training, [records], tmp_path, quiet=True)
-    adapter = tmp_path / "adapter"
-    made = load(str(adapter)) if method == "full" else load(str(llama), adapter=adapter)
-    assert made.layers == 2
-    assert _layers_changed(load(str(llama), layers=2), made) == {1}
-
-
-def test_frozen_layers_keep_what_they_started_with(
-    trained: tuple[Path, dict[str, Any]], llama: Path, records: Path, tmp_path: Path
-) -> None:
-    start = trained[0] / "adapter"
-    training = tiny(llama, freeze=1, learning_rate=1e-2, train_limit=64, start=str(start), teacher="shipped")
-    finetune.train(training, [records], tmp_path, quiet=True)
-    before, made = load(str(llama), adapter=start), load(str(llama), adapter=tmp_path / "adapter")
-    assert _layers_changed(load(str(llama), layers=2), before) == {0, 1}
-    assert _layers_changed(before, made) == {1}
-
-
-def _layers_changed(before: Backbone, after: Backbone) -> set[int]:
-    pairs = zip(layer_list(before.model), layer_list(after.model), strict=True)
-    return {
-        place
-        for place, (old, new) in enumerate(pairs)
-        if any(not torch.equal(value, new.state_dict()[name]) for name, value in old.state_dict().items())
-    }
-
-
-def test_frozen_layers_that_make_no_sense(
-    llama: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for method in ("adalora", "prefix", "head"):
-        with pytest.raises(TrainingError, match=f"{method} cannot leave single layers as they are; .* lora, ia3, full"):
-            finetune.train(tiny(llama, method=method, freeze=1), [records], tmp_path / "out", quiet=True)
-    for freeze, words in ((2, "freeze is 2 of 2 layers, .* below 2"), (-1, "freeze is -1; give a number from 0")):
-        with pytest.raises(TrainingError, match=words):
-            finetune.train(tiny(llama, freeze=freeze), [records], tmp_path / "out", quiet=True)
-    assert not (tmp_path / "out").exists()  # free for the command put right
-    with pytest.raises(TrainingError, match="freeze is 3 of 3 layers"):  # all layers, which only the model tells
-        finetune.train(tiny(llama, layers=None, freeze=3), [records], tmp_path / "out", quiet=True)
-    monkeypatch.setattr(finetune, "layer_list", lambda model: None)
-    with pytest.raises(TrainingError, match="Layers of a LlamaForCausalLM cannot be frozen; leave"):
-        finetune.train(tiny(llama, freeze=1), [records], tmp_path / "unknown", quiet=True)
-
-
-def test_a_folder_older_than_a_setting_goes_on(llama: Path, records: Path, tmp_path: Path) -> None:
+def test_a_folder_older_than_a_setting_goes_on(tmp_path: Path) -> None:
     """What it does not name was the default then; another value is another training."""
-    finetune._claim(tmp_path, tiny(llama), [records])
-    noted = json.loads((tmp_path / finetune.SETTINGS_FILE).read_text())
-    del noted["freeze"]
-    (tmp_path / finetune.SETTINGS_FILE).write_text(json.dumps(noted))
-    finetune._claim(tmp_path, tiny(llama), [records])
-    with pytest.raises(TrainingError, match="a training with other freeze; choose another folder"):
-        finetune._claim(tmp_path, tiny(llama, freeze=1), [records])
+    defaults = {"patience": 4}
+    run_folder.claim(tmp_path, {"seed": 1}, defaults)
+    run_folder.claim(tmp_path, {"seed": 1, "patience": 4}, defaults)
+    with pytest.raises(TaskError, match="a training with other patience; choose another folder"):
+        run_folder.claim(tmp_path, {"seed": 1, "patience": 5}, defaults)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3", "null"])
-def test_damaged_notes_of_a_training(text: str, llama: Path, records: Path, tmp_path: Path) -> None:
-    for file in (finetune.SETTINGS_FILE, finetune.METRICS_FILE, "before.json"):
+def test_damaged_notes_of_a_training(text: str, tmp_path: Path) -> None:
+    for file in (run_folder.SETTINGS_FILE, run_folder.METRICS_FILE, run_folder.BEFORE_FILE):
         (tmp_path / file).write_text(text)
-    assert finetune._ended(tmp_path) == finetune._noted(tmp_path) == {}  # measured and trained again
+    assert run_folder.ended(tmp_path) == run_folder.before(tmp_path) == {}  # measured and trained again
     if text != "[]":  # as if it named no setting
-        with pytest.raises(TrainingError, match=r"training\.json are damaged; choose another folder"):
-            finetune._claim(tmp_path, tiny(llama), [records])
+        with pytest.raises(TaskError, match=r"training\.json are damaged; choose another folder"):
+            run_folder.claim(tmp_path, {"seed": 1}, {})
 
 
 def test_copied_and_damaged_checkpoints_are_none(tmp_path: Path) -> None:
@@ -290,21 +273,21 @@ def test_copied_and_damaged_checkpoints_are_none(tmp_path: Path) -> None:
         (folder / "trainer_state.json").write_text('{"global_step": 1}')
         save_file({"a": torch.zeros(9)}, folder / "adapter_model.safetensors")
     cut(tmp_path / "checkpoints/checkpoint-11/adapter_model.safetensors")
-    assert finetune._checkpoint(tmp_path) == str(tmp_path / "checkpoints/checkpoint-10")
+    assert run_folder.checkpoint(tmp_path) == str(tmp_path / "checkpoints/checkpoint-10")
 
 
 def test_a_loss_that_is_not_finite_is_not_trained_on(
     llama: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetune.PhaseTrainer, "evaluate", lambda *_: {"eval_loss": float("nan")})
-    monkeypatch.setattr(finetune.PhaseTrainer, "train", lambda *_, **__: pytest.fail("trained"))
-    with pytest.raises(TrainingError, match="before the first step is not finite"):
-        finetune.train(tiny(llama, train_limit=32, teacher="shipped"), [records], tmp_path, quiet=True)
+    monkeypatch.setattr(RowTrainer, "evaluate", lambda *_: {"eval_loss": float("nan")})
+    monkeypatch.setattr(RowTrainer, "train", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(TaskError, match="before the first step is not finite"):
+        train(tiny(llama, train_limit=32, teacher="shipped"), [records], tmp_path, quiet=True)
 
 
 def test_only_the_head_learns(llama: Path, records: Path, tmp_path: Path) -> None:
     """The letters' rows of the output head change, and neither the layers nor the embeddings, also when loaded."""
-    finetune.train(tiny(llama, method="head", learning_rate=1e-2), [records], tmp_path, quiet=True)
+    train(tiny(llama, method="head", learning_rate=1e-2), [records], tmp_path, quiet=True)
     before, after = load(str(llama), layers=2).model, load(str(llama), adapter=tmp_path / "adapter").model
     changed = {
         name
@@ -321,29 +304,27 @@ def test_bf16_reaches_the_layers(llama: Path, records: Path, tmp_path: Path, mon
     monkeypatch.setattr(
         torch.nn.functional, "silu", lambda x, *rest: (kinds.add((x.requires_grad, x.dtype)), silu(x, *rest))[1]
     )
-    finetune.train(tiny(llama, precision="bf16", train_limit=32), [records], tmp_path, quiet=True)
+    train(tiny(llama, precision="bf16", train_limit=32), [records], tmp_path, quiet=True)
     assert {kind for learns, kind in kinds if learns} == {torch.bfloat16}
 
 
 def test_other_settings_in_the_same_folder(trained: tuple[Path, dict[str, Any]], llama: Path, records: Path) -> None:
-    with pytest.raises(TrainingError, match="a training with other epochs, seed; choose another folder"):
-        finetune.train(
-            tiny(llama, seed=5, epochs=2.0, learning_rate=3e-2, patience=24), [records], trained[0], quiet=True
-        )
+    with pytest.raises(TaskError, match="a training with other epochs, seed; choose another folder"):
+        train(tiny(llama, seed=5, epochs=2.0, learning_rate=3e-2, patience=24), [records], trained[0], quiet=True)
 
 
 def test_a_training_that_ended_is_not_done_again(
     trained: tuple[Path, dict[str, Any]], llama: Path, records: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, metrics = trained
-    monkeypatch.setattr(finetune.PhaseTrainer, "train", lambda *_, **__: pytest.fail("trained again"))
-    again = finetune.train(tiny(llama, epochs=12.0, learning_rate=3e-2, patience=24), [records], out, quiet=True)
+    monkeypatch.setattr(RowTrainer, "train", lambda *_, **__: pytest.fail("trained again"))
+    again = train(tiny(llama, epochs=12.0, learning_rate=3e-2, patience=24), [records], out, quiet=True)
     assert again == json.loads(json.dumps(metrics))
 
 
 def test_two_trainings_in_one_folder(llama: Path, records: Path, tmp_path: Path) -> None:
-    with shards.only_writer(tmp_path), pytest.raises(TrainingError, match="Another command is writing to"):
-        finetune.train(tiny(llama), [records], tmp_path, quiet=True)
+    with shards.only_writer(tmp_path), pytest.raises(TaskError, match="Another command is writing to"):
+        train(tiny(llama), [records], tmp_path, quiet=True)
 
 
 def test_early_stopping_counts_on_after_a_stop(
@@ -351,10 +332,10 @@ def test_early_stopping_counts_on_after_a_stop(
 ) -> None:
     """The adapter is the same to the last bit as that of a run that nobody stopped."""
     training = tiny(llama, epochs=12.0, learning_rate=3e-2, patience=2, teacher="shipped", evals_per_epoch=4)
-    whole = finetune.train(training, [records], tmp_path / "whole", quiet=True)
+    whole = train(training, [records], tmp_path / "whole", quiet=True)
     steps = max(row["step"] for row in whole["history"])
     assert steps < 12 * 15  # it stopped early
-    save, saved = finetune.PhaseTrainer._save_checkpoint, []
+    save, saved = RowTrainer._save_checkpoint, []
 
     def save_and_stop(trainer: Any, *arguments: Any) -> None:
         save(trainer, *arguments)
@@ -362,10 +343,10 @@ def test_early_stopping_counts_on_after_a_stop(
         if trainer.state.global_step == steps - 3:  # the measurement before the last: one without a gain is counted
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(finetune.PhaseTrainer, "_save_checkpoint", save_and_stop)
+    monkeypatch.setattr(RowTrainer, "_save_checkpoint", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        finetune.train(training, [records], tmp_path / "stopped", quiet=True)
-    after = finetune.train(training, [records], tmp_path / "stopped", quiet=True)
+        train(training, [records], tmp_path / "stopped", quiet=True)
+    after = train(training, [records], tmp_path / "stopped", quiet=True)
     assert max(row["step"] for row in after["history"]) == steps == saved[-1]
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         assert (tmp_path / "stopped/adapter" / name).read_bytes() == (tmp_path / "whole/adapter" / name).read_bytes()
@@ -390,24 +371,21 @@ def test_what_is_refused_claims_no_folder(
         ({"start": str(trained[0])}, "no adapter of greenloop for 2 layers"),
         ({"start": str(tmp_path / "none")}, "no adapter of greenloop for 2 layers"),
         ({"horizon_s": 45.0}, "45"),
-        ({"epochs": float("inf")}, "epochs is inf"),
-        ({"sharpen": float("nan")}, "sharpen is nan"),
-        ({"start": str(trained[0] / "adapter"), "method": "prefix"}, "prefix cannot go on"),
         ({"start": str(trained[0] / "adapter"), "method": "adalora"}, "adalora cannot go on"),
         ({"start": str(short)}, f"{short.name} is damaged"),
     ]
     for changes, words in bad:
-        with pytest.raises((TrainingError, BackboneError, RecordError), match=words):
-            finetune.train(tiny(llama, **changes), [records], tmp_path / "out", quiet=True)
+        with pytest.raises((TaskError, BackboneError, RecordError), match=words):
+            train(tiny(llama, **changes), [records], tmp_path / "out", quiet=True)
         assert not (tmp_path / "out").exists()
 
 
 def test_an_adapter_for_forecasts_decides_nothing(llama: Path, records: Path, tmp_path: Path) -> None:
-    folder = carded(tmp_path / "forecasts", llama, task=cards.FORECASTS)
-    with pytest.raises(BackboneError, match="was trained for forecasts, not for decisions"):
-        finetune.train(tiny(llama, start=str(folder)), [records], tmp_path / "out", quiet=True)
+    folder = carded(tmp_path / "forecasts", llama, task="forecast")
+    with pytest.raises(BackboneError, match="was trained for 'forecast', not for 'decide'"):
+        train(tiny(llama, start=str(folder)), [records], tmp_path / "out", quiet=True)
     controller = LanguageModel(model=str(llama), adapter=str(folder))
-    with pytest.raises(ControllerError, match="was trained for forecasts, not for decisions"):
+    with pytest.raises(ControllerError, match="was trained for 'forecast', not for 'decide'"):
         controller.reset(crossing(), 1)
 
 
@@ -415,16 +393,16 @@ def test_an_adapter_for_forecasts_decides_nothing(llama: Path, records: Path, tm
     ("changes", "words"),
     [
         ({"method": "magic"}, "no method 'magic'; choose one of lora"),
-        ({"temperature_veh_s": 0}, "temperature_veh_s is 0"),
-        ({"batch": -1}, "batch is -1"),
+        ({"method": "frozen"}, "no method 'frozen'"),
+        ({"precision": "fp8"}, "no precision 'fp8'"),
         ({"min_spread_veh_s": 1e9}, "collect more"),
     ],
 )
 def test_settings_that_make_no_sense(
     changes: dict[str, Any], words: str, llama: Path, records: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(TrainingError, match=words):
-        finetune.train(tiny(llama, **changes), [records], tmp_path, quiet=True)
+    with pytest.raises(TaskError, match=words):
+        train(tiny(llama, **changes), [records], tmp_path, quiet=True)
 
 
 def test_records_of_another_prompt(llama: Path, records: Path, tmp_path: Path) -> None:
@@ -432,7 +410,7 @@ def test_records_of_another_prompt(llama: Path, records: Path, tmp_path: Path) -
     manifest = json.loads((old / shards.MANIFEST).read_text())
     (old / shards.MANIFEST).write_text(json.dumps({**manifest, "prompt_version": 1}))
     with pytest.raises(RecordError, match=r"prompts of version 1 .*collect again\.$"):
-        finetune.train(tiny(llama), [old], tmp_path / "out", quiet=True)
+        train(tiny(llama), [old], tmp_path / "out", quiet=True)
 
 
 STEPS = ("evaluate", "train", "evaluate")  # of the Trainer, in this order
@@ -461,10 +439,10 @@ def test_out_of_memory_is_one_sentence(
         return call
 
     for name in set(STEPS):
-        monkeypatch.setattr(finetune.PhaseTrainer, name, step(name))
-    expected = TrainingError if error in FULL else RuntimeError
+        monkeypatch.setattr(RowTrainer, name, step(name))
+    expected = TaskError if error in FULL else RuntimeError
     with pytest.raises(expected, match="smaller batch than 16" if error in FULL else "shapes do not fit") as told:
-        finetune.train(tiny(llama, train_limit=32, teacher="shipped"), [records], tmp_path, quiet=True)
+        train(tiny(llama, train_limit=32, teacher="shipped"), [records], tmp_path, quiet=True)
     assert done == list(STEPS[: broken + 1])
     assert type(told.value) is expected
 
@@ -503,7 +481,7 @@ def test_curves_go_to_tensorboard_where_it_is_installed(
     llama: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # as if it were not
-    assert finetune._reporters(tmp_path) == []
+    assert training_module._reporters(tmp_path) == []
     monkeypatch.delitem(sys.modules, "tensorboard")
     (tmp_path / "packages/tensorboard").mkdir(parents=True)
     (tmp_path / "packages/tensorboard/__init__.py").write_text("")
@@ -525,7 +503,7 @@ def test_curves_go_to_tensorboard_where_it_is_installed(
             return lambda *_, **__: None
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
-    finetune.train(tiny(llama, train_limit=64, teacher="shipped"), [records], tmp_path / "out", quiet=True)
+    train(tiny(llama, train_limit=64, teacher="shipped"), [records], tmp_path / "out", quiet=True)
     assert set(folders) == {str(tmp_path / "out/tensorboard")}
     assert seen["train/loss"] == [1, 2, 3, 4]
     assert seen["eval/loss"] == seen["eval/regret_veh_s"] == [0, 2, 4, 4]  # the last: of the kept step
@@ -535,9 +513,11 @@ def test_curves_go_to_tensorboard_where_it_is_installed(
 def test_killed_training_goes_on(llama: Path, records: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
-        "from llm.tasks.decide.finetune import train; from llm.tasks.decide.trainer import Training\n"
-        "t = Training(model=sys.argv[1], layers=2, rank=4, batch=4, epochs=3, evals_per_epoch=6, patience=99)\n"
-        "m = train(t, [Path(sys.argv[2])], Path(sys.argv[3]), quiet=True)\n"
+        "from llm.engine.train import Machine, train; from llm.engine.training import training_of\n"
+        "from llm.tasks.registry import made\n"
+        "k = dict(model=sys.argv[1], layers=2, rank=4, batch=4, epochs=3, evals_per_epoch=6, patience=99)\n"
+        "task = made('decide'); t = training_of(task)(**k)\n"
+        "m = train(task, t, [Path(sys.argv[2])], Path(sys.argv[3]), Machine(quiet=True))\n"
         "print('steps', max(row['step'] for row in m['history']))"
     )
     command = [sys.executable, "-c", script, str(llama), str(records), str(tmp_path / "run")]
@@ -563,7 +543,9 @@ def test_killed_training_goes_on(llama: Path, records: Path, tmp_path: Path) -> 
 
 def carded(folder: Path, llama: Path, **changes: Any) -> Path:
     write_adapter(folder, llama, layers=2)
-    card = cards.Card(base=str(llama), base_sha256=load(str(llama)).model_sha256, layers=2)
+    card = cards.Card(
+        base=str(llama), base_sha256=load(str(llama)).model_sha256, layers=2, prompt_version=PROMPT_VERSION
+    )
     cards.write_card(folder, replace(card, **changes))
     return folder
 
@@ -580,13 +562,13 @@ def test_card_gives_the_layers(llama: Path, tmp_path: Path) -> None:
     [
         ({"prompt_version": 1}, r"prompts of version 1, .* train it again"),
         ({"base_sha256": "0" * 64}, r"with other weights than those of"),
-        ({"task": "poems"}, r"card .* is damaged .its task is neither decisions nor forecasts"),
+        ({"task": "poems"}, r"was trained for 'poems', not for 'decide'"),
     ],
 )
 def test_foreign_adapters_are_one_sentence(changes: dict[str, Any], words: str, llama: Path, tmp_path: Path) -> None:
     adapter = carded(tmp_path / "a", llama, **changes)
     with pytest.raises(BackboneError, match=words) as error:
-        load(str(llama), adapter=adapter)
+        load(str(llama), adapter=adapter, made_for=("decide", PROMPT_VERSION))
     assert "\n" not in str(error.value)
     assert str(error.value).endswith(".")
     controller = LanguageModel(model=str(llama), adapter=adapter)
@@ -594,7 +576,7 @@ def test_foreign_adapters_are_one_sentence(changes: dict[str, Any], words: str, 
         controller.reset(crossing(), 0)
 
 
-GOOD_CARD = {"base": "a", "base_sha256": None, "layers": 2}
+GOOD_CARD = {"base": "a", "base_sha256": None, "layers": 2, "prompt_version": 5}
 BAD_ENTRIES: tuple[dict[str, object], ...] = (
     {"layers": "x"},
     {"layers": True},

@@ -9,11 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.records.decision_episodes import Settings, plan
+from benchmarks.records.collect import Plan
 from llm.records import splits
 from llm.records.shards import RecordError, file_sha256
 from llm.records.splits import check_split, check_wording
 from llm.tasks.decide import records as dataset
+from llm.tasks.decide.task import DecideSettings
 from scenarios import registry, resco
 from scenarios.city import generator as city
 from scenarios.incidents.wordings import WORDINGS
@@ -61,7 +62,7 @@ def test_a_scenario_file_cannot_give_a_held_out_network_another_tag(tmp_path: Pa
     registry.load(CITY).with_(name="mine", tags=("train",)).to_yaml(tmp_path / "mine.yaml")
     splits._held_out_layouts.cache_clear()
     with pytest.raises(RecordError, match="mine is held out"):
-        plan("train", 1, Settings(), [str(tmp_path / "mine.yaml")])
+        Plan("decide", "train", 1, DecideSettings(), (str(tmp_path / "mine.yaml"),)).drawn()
 
 
 def test_a_network_of_ones_own_may_be_recorded(tmp_path: Path) -> None:

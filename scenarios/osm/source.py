@@ -5,11 +5,10 @@ from __future__ import annotations
 import bz2
 import gzip
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from scenarios.common.input_files import FREE_BYTES, MOST_RATIO, stamp, unreadable
 from scenarios.spec import ScenarioError
@@ -32,7 +31,7 @@ ROAD_BYTES, BASE_BYTES = 60_000.0, 250e6
 WHAT = "Map"
 _MOST_BYTES = 10**12
 _CHUNK = 1 << 20
-_PACKERS: dict[str, Callable[[Path], IO[bytes]]] = {"osm.gz": gzip.open, "osm.bz2": bz2.open}
+_PACKED = ("osm.gz", "osm.bz2")
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def check_memory(source: Source, roads: int | None = None) -> None:
     available = available_bytes()
     if roads is not None:
         needed, what = BASE_BYTES + ROAD_BYTES * roads, f"{roads:,} roads"
-    elif source.format in _PACKERS:
+    elif source.format in _PACKED:
         most = max(available - BASE_BYTES, 0.0) / READ_BYTES["osm"]
         unpacked = _unpacked_bytes(source, most)
         needed = BASE_BYTES + READ_BYTES["osm"] * unpacked
@@ -110,6 +109,10 @@ def check_memory(source: Source, roads: int | None = None) -> None:
         )
 
 
+def _unpack(source: Source) -> gzip.GzipFile | bz2.BZ2File:
+    return gzip.open(source.file) if source.format == "osm.gz" else bz2.open(source.file)
+
+
 def _unpacked_bytes(source: Source, most: float) -> int:
     """Bytes of a packed map, counted until they are too many: a compression bomb says nothing of its size.
 
@@ -118,7 +121,7 @@ def _unpacked_bytes(source: Source, most: float) -> int:
     """
     count, limit = 0, max(MOST_RATIO * source.file.stat().st_size, FREE_BYTES)
     try:
-        with _PACKERS[source.format](source.file) as unpacked:
+        with _unpack(source) as unpacked:
             while count <= most and (chunk := unpacked.read(_CHUNK)):
                 count += len(chunk)
                 if count > limit:

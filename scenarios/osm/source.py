@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,7 +32,7 @@ ROAD_BYTES, BASE_BYTES = 60_000.0, 250e6
 WHAT = "Map"
 _MOST_BYTES = 10**12
 _CHUNK = 1 << 20
-_PACKED = ("osm.gz", "osm.bz2")
+_PACKERS: dict[str, Callable[[Path], Any]] = {"osm.gz": gzip.GzipFile, "osm.bz2": bz2.BZ2File}
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def check_memory(source: Source, roads: int | None = None) -> None:
     available = available_bytes()
     if roads is not None:
         needed, what = BASE_BYTES + ROAD_BYTES * roads, f"{roads:,} roads"
-    elif source.format in _PACKED:
+    elif source.format in _PACKERS:
         most = max(available - BASE_BYTES, 0.0) / READ_BYTES["osm"]
         unpacked = _unpacked_bytes(source, most)
         needed = BASE_BYTES + READ_BYTES["osm"] * unpacked
@@ -109,10 +110,6 @@ def check_memory(source: Source, roads: int | None = None) -> None:
         )
 
 
-def _unpack(source: Source) -> gzip.GzipFile | bz2.BZ2File:
-    return gzip.open(source.file) if source.format == "osm.gz" else bz2.open(source.file)
-
-
 def _unpacked_bytes(source: Source, most: float) -> int:
     """Bytes of a packed map, counted until they are too many: a compression bomb says nothing of its size.
 
@@ -121,7 +118,7 @@ def _unpacked_bytes(source: Source, most: float) -> int:
     """
     count, limit = 0, max(MOST_RATIO * source.file.stat().st_size, FREE_BYTES)
     try:
-        with _unpack(source) as unpacked:
+        with _PACKERS[source.format](source.file) as unpacked:
             while count <= most and (chunk := unpacked.read(_CHUNK)):
                 count += len(chunk)
                 if count > limit:

@@ -26,7 +26,7 @@ from scenarios.common.experiment import ExperimentError, read_experiment, write_
 from tests.support.forecasts import make_record as make_forecast
 from tests.support.records import make_record as make_decision
 
-#: Records by hand; any other task's is recorded in a few minutes of traffic.
+#: Records by hand; any other task's is recorded in twenty minutes of traffic.
 RECORDS: dict[str, Any] = {"decide": make_decision(), "forecast": make_forecast()}
 NAMES = tuple(registry.TASKS)
 
@@ -41,7 +41,7 @@ def example(task: Task[Any], number: int = 0) -> Example:
 def record_of(task: Task[Any]) -> Any:
     if task.name in RECORDS:
         return RECORDS[task.name]
-    run = task.plan("train", 0, task.settings(minutes=4), ("cologne1",))
+    run = task.plan("train", 0, task.settings(minutes=20), ("cologne1",))
     return records_of(task, run)[0]
 
 

@@ -22,9 +22,11 @@ lint: $(VENV)/.ready-dev
 docs: $(VENV)/.ready-dev
 	$(BIN)/mkdocs build --strict
 
-## bench: what a simulated hour costs beside the plain sumo program
+## bench: what a simulated hour costs beside the plain sumo program, and an environment's step beside sumo-rl
+## (half an hour; on a calm machine: make bench SPEED=benchmarks/published/speed.json)
+SPEED := results/speed.json
 bench: $(VENV)/.ready
-	$(BIN)/python -m benchmarks.speed.simulated_hour
+	$(BIN)/python -m benchmarks.speed.simulated_hour --out $(SPEED)
 
 ## latency: what a decision of the language model costs on this machine, beside a plain transformers call
 latency: $(VENV)/.ready

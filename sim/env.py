@@ -173,8 +173,10 @@ class SignalEnv(gymnasium.Env[NDArray[np.float32], Any]):
 
     Reward:
         Minus the vehicle-seconds of delay in the interval, divided by 100: of all vehicles in the network, those
-        waiting outside included (``reward_scope="global"``), or of those on the incoming lanes of the controllable
-        signals (``"local"``). Others by name (``sim.environment.rewards``) or by a function.
+        waiting outside included (``reward_scope="global"``), or of those at the controllable signals (``"local"``): on
+        an incoming lane when the interval began, or come on one since from a road without a signal. Delay is what
+        SUMO's time loss has grown by; see ``sim.engine.delays.DelayByInterval`` for how little that differs from a
+        count of every second. Others by name (``sim.environment.rewards``) or by a function.
 
     Episode:
         Starts at the scenario's begin, after its warm-up; a step is one decision interval (5 s by default). Truncated
@@ -254,7 +256,7 @@ class ParallelSignalEnv(ParallelEnv[str, NDArray[np.float32], int]):  # type: ig
 
     Each agent sees its own lanes, exits and signal in the layout of ``SignalEnv``, acts with ``Discrete(phases)``, and
     by default is paid for its own incoming lanes (``reward_scope="local"``). All agents live to the end of the horizon.
-    An agent whose signal is not due may be left out of the actions.
+    An agent that is left out of the actions keeps its phase.
     """
 
     metadata = {  # noqa: RUF012 - PettingZoo declares it so
@@ -310,8 +312,9 @@ class ParallelSignalEnv(ParallelEnv[str, NDArray[np.float32], int]):  # type: ig
         dict[str, dict[str, Any]],
     ]:
         """Ask for phases and simulate one decision interval."""
-        agents, before = list(self.agents), self.task.running()
-        observation = self.task.step(phases_by_agent(self._signals, actions, before.due))
+        agents = list(self.agents)
+        self.task.running()
+        observation = self.task.step(phases_by_agent(self._signals, actions))
         self.task.show_if_human()
         paid = dict(zip(self._signals, self.task.rewards().tolist(), strict=True))
         rewards = {name: paid[name] for name in agents}

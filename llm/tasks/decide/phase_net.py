@@ -41,22 +41,33 @@ class PhaseNet:
     layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
 
     def scores(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(phases,) mean log-probabilities of a signal's phases from its (phases, len(FACTS)) facts."""
+        """Mean log-probabilities of a signal's phases, (..., phases), from their facts, (..., phases, len(FACTS)).
+
+        Signals with as many phases can be scored together; it gives the same to the last bit.
+        """
         scaled = np.log1p(np.maximum(facts, 0)).astype(np.float32)
-        around = np.concatenate([scaled.mean(axis=0), scaled.max(axis=0)])
-        values = np.concatenate([scaled, np.broadcast_to(around, (len(scaled), len(around)))], axis=1)[None]
+        around = np.concatenate([scaled.mean(axis=-2, keepdims=True), scaled.max(axis=-2, keepdims=True)], axis=-1)
+        around = np.broadcast_to(around, (*scaled.shape[:-1], around.shape[-1]))
+        values = np.concatenate([scaled, around], axis=-1)[..., None, :, :]
         for number, (weights, biases) in enumerate(self.layers):
             values = values @ weights + biases[:, None]
             if number + 1 < len(self.layers):
                 values = np.maximum(values, 0)
-        logits = values[:, :, 0].astype(np.float64)
-        logits -= logits.max(axis=1, keepdims=True)
-        shares: NDArray[np.float64] = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).mean(axis=0)
+        logits = values[..., 0].astype(np.float64)
+        logits -= logits.max(axis=-1, keepdims=True)
+        logs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+        shares: NDArray[np.float64] = logs.mean(axis=-2)
         return shares
 
     def choose(self, facts: Sequence[NDArray[np.float64]]) -> list[int]:
         """The best phase of each signal from its (phases, len(FACTS)) facts."""
-        return [int(self.scores(rows).argmax()) for rows in facts]
+        chosen = np.zeros(len(facts), np.int64)
+        counts = np.array([len(rows) for rows in facts], np.int64)
+        for count in np.unique(counts):
+            places = np.flatnonzero(counts == count).tolist()
+            chosen[places] = self.scores(np.stack([facts[place] for place in places])).argmax(axis=-1)
+        best: list[int] = chosen.tolist()
+        return best
 
     def save(self, folder: Path, about: dict[str, Any]) -> None:
         """Write the weights, and what they were made from."""

@@ -45,7 +45,7 @@ ROAD_INTERVAL_S = 300.0
 #: Planning before a run, or loading a model, may take this long, s.
 RESET_LIMIT_S = 600.0
 #: A simulation is given at least this much processor time for a step, however short a decision may be, s.
-LEAST_STEP_LIMIT_S = 20.0
+LEAST_STEP_LIMIT_S = 10.0
 #: Incidents that keep vehicles standing on their road whatever the signals do.
 BLOCKING = ("crash", "roadworks", "road_closure")
 

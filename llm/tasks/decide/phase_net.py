@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from llm.tasks.decide.facts import FACTS
 from llm.tasks.decide.prompt import PROMPT_VERSION
+from scenarios.common.files import read_arrays, read_json
 
 FILE, ABOUT = "phase_net.npz", "phase_net.json"
 #: The one that ships.
@@ -86,11 +87,11 @@ class PhaseNet:
             PhaseNetError: it is missing, damaged, or reads other facts.
         """
         try:
-            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            about = read_json(folder / ABOUT, allow_nan=True)
             if about["facts"] != list(FACTS):
                 raise ValueError("it reads other facts than this version gives")
-            with np.load(folder / FILE, allow_pickle=False) as file:
-                layers = tuple((file[f"w{i}"], file[f"b{i}"]) for i in range(len(file.files) // 2))
+            arrays = read_arrays(folder / FILE)
+            layers = tuple((arrays[f"w{i}"], arrays[f"b{i}"]) for i in range(len(arrays) // 2))
             if not layers or not all(np.isfinite(values).all() for layer in layers for values in layer):
                 raise ValueError("its weights are missing or not finite")
             net = cls(layers)

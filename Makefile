@@ -24,11 +24,11 @@ docs: $(VENV)/.ready-dev
 
 ## bench: what a simulated hour costs beside the plain sumo program
 bench: $(VENV)/.ready
-	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.speed.simulated_hour
 
 ## latency: what a decision of the language model costs on this machine, beside a plain transformers call
 latency: $(VENV)/.ready
-	$(BIN)/python -m benchmarks.latency --out results/latency.json
+	$(BIN)/python -m benchmarks.speed.latency --out results/latency.json
 
 ## adapter: an adapter and plain network like the shipped ones, in runs/adapter; stop and start it as you like
 ## (make adapter PERCENT=1 ADAPTER=runs/try takes every step with a hundredth of the runs, in minutes)

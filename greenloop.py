@@ -14,21 +14,21 @@ from sim.registration import register as _register
 _register()  # gymnasium.make("greenloop/Cologne1-v0")
 
 if TYPE_CHECKING:
-    from benchmarks.compare import compare
-    from benchmarks.results import RunResult
-    from benchmarks.results import load as load_results
-    from benchmarks.run import run
+    from benchmarks.compare.pipeline import compare
+    from benchmarks.results.run_result import RunResult
+    from benchmarks.results.run_result import load as load_results
+    from benchmarks.run.benchmark import run
     from controllers.base import Controller, ControllerError, RunContext
     from controllers.registry import make as make_controller
-    from llm.forecast_state import ForecastState
-    from llm.forecasters import Forecaster
+    from llm.tasks.forecast.forecasters import Forecaster
+    from llm.tasks.forecast.state import ForecastState
     from llm.text_env import make_text_env
     from scenarios.registry import load as load_scenario
     from scenarios.spec import Scenario, ScenarioError
+    from sim.engine.session import Session, SessionOptions
     from sim.env import make_env, make_parallel_env
     from sim.network import Network
     from sim.observation import Observation
-    from sim.session import Session, SessionOptions
     from sim.signals import Decision, Program, ProgramRow
     from sim.timings import Timings
 
@@ -37,27 +37,27 @@ _PLACES = {
     "Controller": ("controllers.base", "Controller"),
     "ControllerError": ("controllers.base", "ControllerError"),
     "Decision": ("sim.signals", "Decision"),
-    "ForecastState": ("llm.forecast_state", "ForecastState"),
-    "Forecaster": ("llm.forecasters", "Forecaster"),
+    "ForecastState": ("llm.tasks.forecast.state", "ForecastState"),
+    "Forecaster": ("llm.tasks.forecast.forecasters", "Forecaster"),
     "Network": ("sim.network", "Network"),
     "Observation": ("sim.observation", "Observation"),
     "Program": ("sim.signals", "Program"),
     "ProgramRow": ("sim.signals", "ProgramRow"),
     "RunContext": ("controllers.base", "RunContext"),
-    "RunResult": ("benchmarks.results", "RunResult"),
+    "RunResult": ("benchmarks.results.run_result", "RunResult"),
     "Scenario": ("scenarios.spec", "Scenario"),
     "ScenarioError": ("scenarios.spec", "ScenarioError"),
-    "Session": ("sim.session", "Session"),
-    "SessionOptions": ("sim.session", "SessionOptions"),
+    "Session": ("sim.engine.session", "Session"),
+    "SessionOptions": ("sim.engine.session", "SessionOptions"),
     "Timings": ("sim.timings", "Timings"),
-    "compare": ("benchmarks.compare", "compare"),
-    "load_results": ("benchmarks.results", "load"),
+    "compare": ("benchmarks.compare.pipeline", "compare"),
+    "load_results": ("benchmarks.results.run_result", "load"),
     "load_scenario": ("scenarios.registry", "load"),
     "make_controller": ("controllers.registry", "make"),
     "make_env": ("sim.env", "make_env"),
     "make_parallel_env": ("sim.env", "make_parallel_env"),
     "make_text_env": ("llm.text_env", "make_text_env"),
-    "run": ("benchmarks.run", "run"),
+    "run": ("benchmarks.run.benchmark", "run"),
 }
 
 __all__ = [

@@ -11,10 +11,10 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from benchmarks.metrics import GRIDLOCK, GridlockRule
-from benchmarks.results import SuiteRecord
-from scenarios.drivers import ATTRIBUTES as DRIVERS
-from scenarios.drivers import Drivers
+from benchmarks.results.metrics import GRIDLOCK, GridlockRule
+from benchmarks.results.run_result import SuiteRecord
+from scenarios.demand.drivers import ATTRIBUTES as DRIVERS
+from scenarios.demand.drivers import Drivers
 from scenarios.spec import DetectorErrors, Incident, IncidentRates, Scenario
 from sim.timings import TIMINGS
 

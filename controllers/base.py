@@ -15,7 +15,7 @@ from sim.signals import Decision
 
 if TYPE_CHECKING:
     from scenarios.spec import Scenario
-    from sim.session import Session
+    from sim.engine.session import Session
     from sim.timings import Timings
 
 
@@ -43,7 +43,7 @@ class Controller(ABC):
         looks_ahead: True if ``act`` calls ``context.session.branch``.
         deterministic: True if the same seed gives bit-identical results.
         lane_areas_m: length of the lane-area detectors that its programs of SUMO's type delay_based need; None for
-            none (``sim.session.SessionOptions``).
+            none (``sim.engine.session.SessionOptions``).
     """
 
     observes: bool = True

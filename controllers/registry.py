@@ -1,6 +1,6 @@
 """Controllers by name. Names are cheap: a controller's module is imported only when it is made.
 
-Specs are those of ``controllers.plugin``; a name may also be an entry point in the group greenloop.controllers.
+Specs are those of ``scenarios.common.plugin``; a name may also be an entry point in the group greenloop.controllers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from controllers.base import Controller, ControllerError
-from controllers.plugin import Plugin
+from scenarios.common.plugin import Plugin
 
 ENTRY_POINT_GROUP = "greenloop.controllers"
 _PLUGIN = Plugin("controller", Controller, ControllerError)  # type: ignore[type-abstract]
@@ -29,43 +29,65 @@ class Entry:
 
 
 _ENTRIES: dict[str, Entry] = {
-    "fixed_time": Entry("controllers.fixed_time:FixedTime", "The network's own signal programs."),
-    "webster": Entry("controllers.webster:Webster", "Fixed time, Webster's cycle and greens (tlsCycleAdaptation)."),
-    "green_wave": Entry("controllers.green_wave:GreenWave", "Fixed time, coordinated offsets (tlsCoordinator)."),
-    "actuated": Entry("controllers.actuated:Actuated", "SUMO's actuated type: a gap in the traffic ends a green."),
-    "delay_based": Entry("controllers.actuated:DelayBased", "SUMO's delay_based type: delayed vehicles hold a green."),
-    "greedy": Entry("controllers.greedy:Greedy", "The phase with most vehicles near the stop line. The one to beat."),
-    "holding": Entry("controllers.holding:Holding", "Greedy that finishes what it serves while its queue flows."),
-    "longest_queue": Entry("controllers.greedy:LongestQueue", "The phase with most halted vehicles."),
-    "max_pressure": Entry("controllers.max_pressure:MaxPressure", "Vehicles upstream minus downstream (Varaiya 2013)."),
-    "max_pressure_normalised": Entry(
-        "controllers.max_pressure:MaxPressureNormalised", "Max pressure on shares of each lane's capacity."
+    "fixed_time": Entry("controllers.classical.fixed_time:FixedTime", "The network's own signal programs."),
+    "webster": Entry(
+        "controllers.classical.webster:Webster", "Fixed time, Webster's cycle and greens (tlsCycleAdaptation)."
     ),
-    "sotl": Entry("controllers.sotl:Sotl", "Self-organising: vehicle-seconds at red end a green (Gershenson 2005)."),
-    "random_phase": Entry("controllers.random_phase:RandomPhase", "A random phase each time, fixed by the seed."),
+    "green_wave": Entry(
+        "controllers.classical.green_wave:GreenWave", "Fixed time, coordinated offsets (tlsCoordinator)."
+    ),
+    "actuated": Entry(
+        "controllers.classical.actuated:Actuated", "SUMO's actuated type: a gap in the traffic ends a green."
+    ),
+    "delay_based": Entry(
+        "controllers.classical.actuated:DelayBased", "SUMO's delay_based type: delayed vehicles hold a green."
+    ),
+    "greedy": Entry(
+        "controllers.classical.greedy:Greedy", "The phase with most vehicles near the stop line. The one to beat."
+    ),
+    "holding": Entry(
+        "controllers.classical.holding:Holding", "Greedy that finishes what it serves while its queue flows."
+    ),
+    "longest_queue": Entry("controllers.classical.greedy:LongestQueue", "The phase with most halted vehicles."),
+    "max_pressure": Entry(
+        "controllers.classical.max_pressure:MaxPressure", "Vehicles upstream minus downstream (Varaiya 2013)."
+    ),
+    "max_pressure_normalised": Entry(
+        "controllers.classical.max_pressure:MaxPressureNormalised", "Max pressure on shares of each lane's capacity."
+    ),
+    "sotl": Entry(
+        "controllers.classical.sotl:Sotl", "Self-organising: vehicle-seconds at red end a green (Gershenson 2005)."
+    ),
+    "random_phase": Entry(
+        "controllers.classical.random_phase:RandomPhase", "A random phase each time, fixed by the seed."
+    ),
     "lookahead": Entry(
-        "controllers.lookahead:Lookahead", "The teacher: simulates every phase, keeps the cheapest.", looks_ahead=True
+        "controllers.classical.lookahead:Lookahead",
+        "The teacher: simulates every phase, keeps the cheapest.",
+        looks_ahead=True,
     ),
     "phase_net": Entry(
-        "controllers.phase_net:PhaseNetController", "A plain neural network on the model's records: folder=..."
+        "controllers.learnt.phase_net:PhaseNetController", "A plain neural network on the model's records: folder=..."
     ),
     "reinforcement": Entry(
-        "controllers.reinforcement:Reinforcement", "A policy of 'greenloop train-rl': folder=...", needs_options=True
+        "controllers.learnt.reinforcement:Reinforcement",
+        "A policy of 'greenloop train-rl': folder=...",
+        needs_options=True,
     ),
     "endpoint": Entry(
-        "controllers.endpoint:Endpoint",
+        "controllers.learnt.endpoint:Endpoint",
         "Any model behind an OpenAI-compatible server: url=..., model=...",
         needs_options=True,
         writes=("record", "ledger"),
     ),
     "language_model": Entry(
-        "controllers.language_model:LanguageModel",
+        "controllers.learnt.language_model:LanguageModel",
         "A language model scores the phases.",
         needs_model=True,
         writes=("log",),
     ),
     "language_model_untuned": Entry(
-        "controllers.language_model:UntunedLanguageModel", "The same without its adapter.", needs_model=True
+        "controllers.learnt.language_model:UntunedLanguageModel", "The same without its adapter.", needs_model=True
     ),
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 from gymnasium import spaces
 
-from llm.prompt import PROMPT_CHARSET, max_prompt_chars, signal_prompt
+from llm.tasks.decide.prompt import PROMPT_CHARSET, max_prompt_chars, signal_prompt
 from scenarios.spec import Scenario
 from sim.env import SignalEnv
 

@@ -11,8 +11,9 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from xml.etree import ElementTree
 
-from scenarios import city, resco
-from scenarios.demand import read_departures
+from scenarios import resco
+from scenarios.city import generator as city
+from scenarios.demand.scheduled_trips import read_departures
 from scenarios.spec import Scenario, ScenarioError, read_yaml
 
 #: Packages add scenarios under this group; the value is a callable without arguments, or a path: either gives a

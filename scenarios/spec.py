@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from scenarios.drivers import Drivers
+from scenarios.demand.drivers import Drivers
 
 INCIDENT_TYPES = ("crash", "roadworks", "road_closure", "demand_surge", "detector_outage", "emergency_vehicle")
 
@@ -51,7 +51,7 @@ class Demand(_Strict):
 
 
 class DetectorErrors(_Strict):
-    """How wrong the detectors are; what controllers read, never what is measured (``sim.faults``)."""
+    """How wrong the detectors are; what controllers read, never what is measured (``sim.engine.detector_errors``)."""
 
     noise: float = Field(default=0.0, ge=0, le=2, description="relative standard deviation of each count and speed")
     outage_share: float = Field(default=0.0, ge=0, le=1, description="share of the lanes whose detectors are dead")

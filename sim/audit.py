@@ -55,9 +55,7 @@ class Auditor:
 
     def ended_s(self, time_s: float) -> dict[int, float]:
         """For every link that is not green: how long ago its green ended, s (infinite: it had none)."""
-        return {
-            link: time_s - self._green_end_s[link] for link, letter in enumerate(self.state) if letter not in GREEN
-        }
+        return {link: time_s - self._green_end_s[link] for link, letter in enumerate(self.state) if letter not in GREEN}
 
     def green_age_s(self, time_s: float) -> float:
         """How long the youngest of the links that are green now has been so, s; infinite where none is."""

@@ -12,11 +12,11 @@ from pettingzoo import ParallelEnv
 
 from scenarios import registry
 from scenarios.spec import Scenario, ScenarioError
-from sim.command import SessionOptions
+from sim.engine.command import SessionOptions
+from sim.engine.session import Session
 from sim.features import CLIP, UNSEEN, Features
 from sim.network import Network
 from sim.observation import Observation
-from sim.session import Session
 from sim.timings import TIMINGS, Timings
 
 REWARD_SCALE_VEH_S = 100.0

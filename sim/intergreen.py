@@ -47,7 +47,9 @@ class Intergreens:
             return LinkClearance(timings.yellow_s, timings.all_red_s)
         return LinkClearance(native.yellow_s, native.red_s + timings.all_red_s)
 
-    def change(self, before: str, after: str, ended_s: Mapping[int, float] | None = None, credit_s: float = 0) -> Change:
+    def change(
+        self, before: str, after: str, ended_s: Mapping[int, float] | None = None, credit_s: float = 0
+    ) -> Change:
         """The states from ``before`` to ``after``, without either; none where nobody has to wait.
 
         Args:

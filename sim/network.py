@@ -312,7 +312,9 @@ class _Builder:
                 self.connections[tls], key=lambda c: (c[2], c[0].getID(), c[1].getID())
             )
         )
-        crossings = {i: c for i, (c, own) in enumerate(zip(self.crossings, self.crossing_tls, strict=True)) if own == tls}
+        crossings = {
+            i: c for i, (c, own) in enumerate(zip(self.crossings, self.crossing_tls, strict=True)) if own == tls
+        }
         self._check_links(tls, table)
         used, problem = _readable(tls, table)
         # Links of rows that cannot be read are in no phase.

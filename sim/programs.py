@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from scenarios.common.sumo_tools import cache_root, cached, sumo_version
 from scenarios.spec import ScenarioError
-from scenarios.tools import cache_root, cached, sumo_version
 
 #: The elements of an additional file that say which program a signal runs.
 PROGRAM_TAGS = ("tlLogic", "WAUT", "wautJunction")
@@ -195,7 +195,7 @@ def _step(phase: ElementTree.Element, where: str) -> ProgramStep:
     try:
         following = tuple(map(int, phase.get("next", "").split()))
     except ValueError:
-        raise ProgramError(f"{where} has next=\"{phase.get('next')}\"; give indices of phases.") from None
+        raise ProgramError(f'{where} has next="{phase.get("next")}"; give indices of phases.') from None
     return ProgramStep(
         state=phase.get("state", ""),
         duration_s=duration_s,

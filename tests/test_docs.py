@@ -31,8 +31,8 @@ import typer.main
 
 import greenloop
 from benchmarks import suite
-from benchmarks.cli import app
-from benchmarks.plots import REGISTRY
+from benchmarks.cli.main import app
+from benchmarks.figures.registry import REGISTRY
 from controllers import registry
 from scenarios import registry as scenarios
 from sim.timings import TIMINGS

@@ -1,1 +1,1 @@
-"""The figures, a file for each kind; ``benchmarks.plots`` names them all. Loaded only to draw."""
+"""The figures, a file for each kind; ``benchmarks.figures.registry`` names them all. Loaded only to draw."""

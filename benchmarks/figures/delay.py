@@ -6,10 +6,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.figures.choice import Choice
-from benchmarks.groups import Floats, Group
-from benchmarks.stats import bootstrap_interval
-from benchmarks.style import INK, WIDTH_IN, colours, count, label, note
+from benchmarks.compare.statistics import bootstrap_interval
+from benchmarks.figures.selection import Choice
+from benchmarks.figures.style import INK, WIDTH_IN, colours, count, label, note
+from benchmarks.results.cases import Floats, Group
 
 
 def delay(group: Group, choice: Choice | None = None) -> Figure:

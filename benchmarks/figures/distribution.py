@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.figures.choice import Choice, FigureError
-from benchmarks.figures.few import few
-from benchmarks.groups import Floats, Group
-from benchmarks.results import RunResult
-from benchmarks.style import QUIET, WIDTH_IN, colours, label, note, patterns
+from benchmarks.figures.overlay_limit import few
+from benchmarks.figures.selection import Choice, FigureError
+from benchmarks.figures.style import QUIET, WIDTH_IN, colours, label, note, patterns
+from benchmarks.results.cases import Floats, Group
+from benchmarks.results.run_result import RunResult
 
 #: The smallest share that quantiles at whole percents can show, %.
 LEAST_PERCENT = 1.0
@@ -87,7 +87,7 @@ def profile(group: Group, choice: Choice | None = None) -> Figure:
         FigureError: nothing can be put together.
         CompareError: there is nothing to compare, or the baseline fits no result.
     """
-    from benchmarks.compare import compare
+    from benchmarks.compare.pipeline import compare
 
     choice = choice or Choice()
     found = compare(group.runs, choice.baseline, controllers=choice.controllers)

@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.figures.choice import Choice
-from benchmarks.figures.few import few
-from benchmarks.groups import Floats, Group
-from benchmarks.style import INCIDENT, WIDTH_IN, clock_axis, colours, label, note, spread
+from benchmarks.figures.overlay_limit import few
+from benchmarks.figures.selection import Choice
+from benchmarks.figures.style import INCIDENT, WIDTH_IN, clock_axis, colours, label, note, spread
+from benchmarks.results.cases import Floats, Group
 
 #: Curves are moving means over so many minutes; shorter where little time is shown.
 SMOOTH_MIN, SHORT_SMOOTH_MIN, SHORT_S = 5, 3, 1800.0

@@ -1,4 +1,4 @@
-// Reads what the page carries (see benchmarks/replay_data.py) and answers what was where at a second of a run.
+// Reads what the page carries (see benchmarks/replay/data.py) and answers what was where at a second of a run.
 
 const CAR = 0, WRECK = 1, EMERGENCY = 2;
 

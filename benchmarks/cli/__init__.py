@@ -1,0 +1,1 @@
+"""The ``greenloop`` command, a file for each group of commands."""

@@ -1,0 +1,1 @@
+"""Who is better, with statistics that hold."""

@@ -1,0 +1,1 @@
+"""How well a task's answerers answer."""

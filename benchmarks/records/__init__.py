@@ -1,0 +1,1 @@
+"""Runs to records that a task learns from."""

@@ -1,0 +1,1 @@
+"""A page that plays runs in the browser."""

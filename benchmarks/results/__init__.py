@@ -1,0 +1,1 @@
+"""What a run was worth, and the file that says so."""

@@ -1,0 +1,1 @@
+"""Scenarios x controllers x seeds, from a request to result files."""

@@ -1,0 +1,1 @@
+"""What simulation and decisions cost."""

@@ -1,0 +1,1 @@
+"""What happened in one run, second by second, in one file."""

@@ -1,0 +1,1 @@
+"""Controllers that learnt, or that ask a model."""

@@ -1,0 +1,1 @@
+"""The language model itself: its weights, its precision, and the cards of its adapters."""

@@ -1,0 +1,1 @@
+"""Reads answers out of a language model."""

@@ -1,0 +1,1 @@
+"""Records on disk, and what may be learnt from."""

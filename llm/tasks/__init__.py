@@ -1,0 +1,1 @@
+"""What the language model learns, a folder for each task."""

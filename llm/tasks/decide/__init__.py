@@ -1,0 +1,1 @@
+"""Which phase a signal should show: the task of the controller."""

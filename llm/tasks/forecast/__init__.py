@@ -1,0 +1,1 @@
+"""Flows and queues of the next minutes."""

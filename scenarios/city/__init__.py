@@ -1,0 +1,1 @@
+"""Generated cities: street plan, network, signal programs and traffic from one seed."""

@@ -1,0 +1,1 @@
+"""Traffic that passes detectors as they counted it."""

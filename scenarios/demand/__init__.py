@@ -1,0 +1,1 @@
+"""Traffic: which vehicles drive when, where and how."""

@@ -1,0 +1,1 @@
+"""One live SUMO simulation, in a process of its own."""

@@ -1,0 +1,1 @@
+"""What incidents do to the running simulation."""

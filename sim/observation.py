@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.incidents.reports import Report
+from scenarios.incidents.incident import Report
 
 __all__ = ["FLOW_WINDOWS_MIN", "ZONES_M", "Observation", "Report"]
 

@@ -1,7 +1,8 @@
 """What a comparison says: plain, frozen, JSON-able values that the terminal, the report and the figures print.
 
-``benchmarks.compare.pipeline.compare`` makes them. A *case* is one scenario under one set of timings. A *score* is a run's
-metric over the baseline's on the same case and seed: 1 is "as the baseline", so scenarios can be put together.
+``benchmarks.compare.pipeline.compare`` makes them. A *case* is one scenario under one set of timings. A
+*score* is a run's metric over the baseline's on the same case and seed: 1 is "as the baseline", so scenarios can be put
+together.
 """
 
 from __future__ import annotations

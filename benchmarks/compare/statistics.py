@@ -1,7 +1,7 @@
 """Statistics that hold for few, paired, bimodal runs: intervals, one paired test, Holm, robust means over scenarios.
 
-Pure functions of numbers; ``benchmarks.compare.pipeline`` says what they are applied to. Runs are paired by seed: the same
-demand, incidents and drivers for every controller.
+Pure functions of numbers; ``benchmarks.compare.pipeline`` says what they are applied to. Runs are paired by
+seed: the same demand, incidents and drivers for every controller.
 
 **The paired test** is the permutation test that flips signs (Fisher 1935; Good 2005): if two controllers are alike, the
 runs of one seed could be swapped, so every pattern of signs of the differences was as likely as the one that was seen.

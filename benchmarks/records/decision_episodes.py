@@ -60,8 +60,8 @@ class Settings:
         then: the controller that goes on after the phase that a branch tries.
         branches: try every phase, and so know its cost; without, a record has no costs.
         demand_scales: least and most factor on the number of vehicles.
-        imagined_share: of the records, those of states that no run showed (``benchmarks.records.recombined_states``); only without
-            branches, since such a state cannot be gone on from.
+        imagined_share: of the records, those of states that no run showed (``benchmarks.records.recombined_states``);
+            only without branches, since such a state cannot be gone on from.
     """
 
     minutes: float = 30.0

@@ -145,7 +145,8 @@ def run(
         controllers: specs such as ``greedy`` or ``my_file.py:MyController``, one or several.
         seeds: how many (from 1), or which.
         out: folder of the results; finished runs found there are kept and not repeated.
-        **options: any other field of ``benchmarks.run.benchmark.Request``, such as ``minutes``, ``timings`` or ``workers``.
+        **options: any other field of ``benchmarks.run.benchmark.Request``, such as ``minutes``,
+            ``timings`` or ``workers``.
 
     Raises:
         RequestError, ScenarioError, NetworkError, ControllerError, ResultError: one sentence each. Runs that fail are

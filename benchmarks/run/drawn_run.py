@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from scenarios.incidents import scheduled_incidents as incidents
-from scenarios.incidents.scheduled_incidents import ScheduledIncident
+from scenarios.incidents.incident import ScheduledIncident
 from scenarios.spec import Demand, IncidentRates, Scenario, ScenarioError
 from sim.network import Network
 

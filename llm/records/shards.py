@@ -1,7 +1,7 @@
 """Folders of records: a gzipped JSON-lines file for each run, split by split, and a manifest with the hash of each.
 
-What lies in a record is its own module's matter (``llm.tasks.decide.records``, ``llm.tasks.forecast.records``). Files are written at once or
-not at all.
+What lies in a record is its own module's matter (``llm.tasks.decide.records``, ``llm.tasks.forecast.records``). Files
+are written at once or not at all.
 """
 
 from __future__ import annotations

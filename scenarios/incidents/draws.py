@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from scenarios.incidents.reports import generator
+from scenarios.common.randomness import generator
 from scenarios.incidents.road_graph import Road, TripEnds, destinations_from, drivable, reached
 from scenarios.spec import (
     Crash,

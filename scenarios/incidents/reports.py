@@ -5,18 +5,14 @@ Everything is drawn from the seed, the scenario and the incident, so every contr
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scenarios.incidents.incident import Report, ScheduledIncident
+from scenarios.incidents.road_graph import Road
 from scenarios.incidents.wordings import WORDINGS
-
-if TYPE_CHECKING:
-    from scenarios.incidents.road_graph import Road
-    from scenarios.incidents.scheduled_incidents import ScheduledIncident
 
 #: Seconds from a change on the road to its report.
 LATE_S = (60, 180)
@@ -27,46 +23,6 @@ NO_LANES_SHARE = 0.15
 ROUNDED_CLOCK_SHARE = 0.2
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-
-
-@dataclass(frozen=True)
-class Report:
-    """An incident as the control room hears of it: late, worded freely, sometimes wrong about a detail.
-
-    ``text`` is what a language model reads; the other fields are the same facts, as reported and not as they are, for
-    models that read no text.
-
-    Attributes:
-        time_s: when it is received, SUMO's clock, s.
-        incident_id: the same in the report that the incident is over.
-        text: one sentence.
-        type: one of ``scenarios.spec.INCIDENT_TYPES``.
-        edge: the road; where an emergency vehicle starts.
-        blocked_lanes: car lanes said to be blocked; 0 where none are or the report does not say.
-        total_lanes: car lanes of the road.
-        cleared: True in the report that it is over.
-        clock_s: when it began (or ended), as reported, SUMO's clock, s.
-        vehicles: cars said to leave an event.
-        to_edge: where an emergency vehicle drives to.
-    """
-
-    time_s: float
-    incident_id: str
-    text: str
-    type: str
-    edge: str
-    blocked_lanes: int
-    total_lanes: int
-    cleared: bool = False
-    clock_s: float = 0.0
-    vehicles: int = 0
-    to_edge: str = ""
-
-
-def generator(seed: int, key: str) -> np.random.Generator:
-    """A random generator for one purpose: the same for the same seed and key on every machine and in every process."""
-    digest = hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=16).digest()
-    return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
 def write_reports(

@@ -14,10 +14,11 @@ from functools import cached_property
 
 import numpy as np
 
+from scenarios.common.randomness import generator
 from scenarios.incidents.draws import Draws
-from scenarios.incidents.reports import Report, generator, write_reports
+from scenarios.incidents.incident import ScheduledIncident
+from scenarios.incidents.reports import write_reports
 from scenarios.incidents.road_graph import Road, TripEnds, destinations_from, reached, trip_ends
-from scenarios.incidents.wordings import WORDINGS
 from scenarios.spec import (
     INCIDENT_TYPES,
     Crash,
@@ -29,58 +30,6 @@ from scenarios.spec import (
     Scenario,
     ScenarioError,
 )
-
-__all__ = ["WORDINGS", "Report", "Road", "ScheduledIncident", "TripEnds", "schedule", "trip_ends"]
-
-
-@dataclass(frozen=True)
-class ScheduledIncident:
-    """One incident of one run.
-
-    Attributes:
-        id: type and number, as in ``crash-1``.
-        spec: as listed or drawn.
-        start_s: SUMO's clock, s.
-        end_s: SUMO's clock, s; may lie after the horizon.
-        reports: that it began, and that it is over.
-        departures_s: of a surge's vehicles, SUMO's clock, s.
-        destinations: of a surge's vehicles.
-        vehicle_type: of a surge's vehicles; empty for SUMO's default type.
-    """
-
-    id: str
-    spec: Incident
-    start_s: float
-    end_s: float
-    reports: tuple[Report, ...] = ()
-    departures_s: tuple[float, ...] = ()
-    destinations: tuple[str, ...] = ()
-    vehicle_type: str = ""
-
-    @property
-    def type(self) -> str:
-        """One of ``scenarios.spec.INCIDENT_TYPES``."""
-        return self.spec.type
-
-    @property
-    def edge(self) -> str:
-        """The road; where an emergency vehicle starts."""
-        return self.spec.from_edge if isinstance(self.spec, EmergencyVehicle) else self.spec.edge
-
-    @property
-    def to_edge(self) -> str:
-        """Where an emergency vehicle drives to; empty for the other types."""
-        return self.spec.to_edge if isinstance(self.spec, EmergencyVehicle) else ""
-
-    @property
-    def lanes(self) -> tuple[int, ...]:
-        """The lanes that a crash or roadworks block; empty for the other types."""
-        return tuple(sorted(set(self.spec.lanes))) if isinstance(self.spec, Crash | Roadworks) else ()
-
-    @property
-    def vehicles(self) -> int:
-        """How many cars a surge brings; 0 for the other types."""
-        return self.spec.vehicles if isinstance(self.spec, DemandSurge) else 0
 
 
 def schedule(

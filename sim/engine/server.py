@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from scenarios.incidents.scheduled_incidents import ScheduledIncident
+from scenarios.incidents.incident import ScheduledIncident
 from scenarios.spec import Scenario
 from sim.engine.branching import branch
 from sim.engine.command import SessionOptions

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.incidents.scheduled_incidents import ScheduledIncident
+from scenarios.incidents.incident import ScheduledIncident
 from scenarios.spec import Scenario
 from sim.engine.command import AREA_PREFIX, SessionOptions
 from sim.engine.detector_errors import DetectorFaults

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from scenarios.incidents.scheduled_incidents import ScheduledIncident
+from scenarios.incidents.incident import ScheduledIncident
 from sim.incidents.barriers import LaneRules
 from sim.incidents.detours import Detours
 from sim.network import Road

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from scenarios.incidents.scheduled_incidents import ScheduledIncident
+from scenarios.incidents.incident import ScheduledIncident
 from scenarios.spec import Crash, RoadClosure, Roadworks, ScenarioError
 from sim.incidents.barriers import ACCESS, RESCUE, road_barrier, works_barrier
 from sim.incidents.detours import chance

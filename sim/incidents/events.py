@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from scenarios.incidents.reports import Report
-from scenarios.incidents.scheduled_incidents import ScheduledIncident
+from scenarios.incidents.incident import Report, ScheduledIncident
 from sim.incidents.barriers import LaneRules
 from sim.incidents.detours import Detours
 from sim.incidents.effect_base import Effect, InsertedVehicle, World

@@ -17,7 +17,7 @@ from llm.backbone import cards
 from llm.backbone.loading import adapter_sha256
 from tests.support.synthetic_results import make_result, make_scenario
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "benchmarks" / "published"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")

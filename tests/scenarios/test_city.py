@@ -209,7 +209,9 @@ def test_tags_and_names_follow_from_the_seed(cache: Path, monkeypatch: pytest.Mo
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process(cache: Path, tmp_path: Path) -> None:
     first = city.generate(900, 4, cache)
-    code = f"from scenarios.city import generator as city; from pathlib import Path; city.generate(900, 4, Path({str(tmp_path)!r}))"
+    code = (
+        f"from pathlib import Path; from scenarios.city import generator as c; c.generate(900, 4, Path('{tmp_path}'))"
+    )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=environment)
     again = city.generate(900, 4, tmp_path)

@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scenarios.common.randomness import generator
 from scenarios.incidents.draws import AT_SIGNALS, DURATIONS_S
-from scenarios.incidents.reports import DISPATCH_LATE_S, LATE_S, Report, generator, write_reports
-from scenarios.incidents.road_graph import reached
-from scenarios.incidents.scheduled_incidents import ScheduledIncident, TripEnds, schedule, trip_ends
+from scenarios.incidents.incident import Report, ScheduledIncident
+from scenarios.incidents.reports import DISPATCH_LATE_S, LATE_S, write_reports
+from scenarios.incidents.road_graph import TripEnds, reached, trip_ends
+from scenarios.incidents.scheduled_incidents import schedule
 from scenarios.incidents.wordings import WORDINGS
 from scenarios.spec import (
     INCIDENT_TYPES,
@@ -184,13 +186,12 @@ def test_no_incidents_read_no_files() -> None:
 
 def test_the_same_seed_gives_the_same_schedule_in_every_process() -> None:
     code = (
-        "import test_incidents as t, hashlib\n"
+        "import hashlib; from tests.scenarios import test_incidents as t\n"
         "print(hashlib.sha256(repr(t.plan(7, incident_rates=t.RATES)).encode()).hexdigest())"
     )
     hashes = set()
     for hash_seed in ("0", "1", "random"):
-        path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": path}
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path(__file__).parents[2])}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         hashes.add(done.stdout)
     assert len(hashes) == 1

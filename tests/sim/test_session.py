@@ -152,8 +152,8 @@ def test_a_branch_sees_the_future_that_then_comes() -> None:
 
 _DIGEST = """
 import hashlib, sys
-sys.path.insert(0, {tests!r})
-from test_session import run_greedy, scenario
+sys.path.insert(0, {root!r})
+from tests.sim.test_session import run_greedy, scenario
 from sim.engine.session import Session
 rates = {{"crash_per_h": 12, "demand_surge_per_h": 12}}
 with Session(scenario("cologne8", minutes=5, incident_rates=rates), seed=4) as session:
@@ -162,7 +162,7 @@ with Session(scenario("cologne8", minutes=5, incident_rates=rates), seed=4) as s
 
 
 def test_same_seed_gives_identical_trips_across_processes() -> None:
-    code = _DIGEST.format(tests=str(Path(__file__).parent))
+    code = _DIGEST.format(root=str(Path(__file__).parents[2]))
     digests = set()
     for hash_seed in ("0", "1"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}

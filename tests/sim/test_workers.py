@@ -75,13 +75,13 @@ def test_workers_end_with_a_parent_that_was_killed_and_need_no_main_guard(tmp_pa
     script = tmp_path / "parent.py"
     script.write_text(
         "import sys\n"
-        "from test_workers import note\n"
+        "from tests.sim.test_workers import note\n"
         "from sim.workers.local import Workers\n"
         "with Workers(note, 1) as workers:\n"
         "    list(workers.run([sys.argv[1]]))\n"
     )
     pid_file = tmp_path / "pid"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen([sys.executable, str(script), str(pid_file)], env=environment) as parent:
         wait_until(lambda: pid_file.exists() and pid_file.read_text() != "")
         worker = int(pid_file.read_text())
@@ -112,12 +112,12 @@ def show_a_bar_and_die(task: str) -> None:
 def test_a_killed_worker_that_showed_a_progress_bar_leaves_no_semaphore(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
-        "from test_workers import show_a_bar_and_die\n"
+        "from tests.sim.test_workers import show_a_bar_and_die\n"
         "from sim.workers.local import Workers\n"
         "with Workers(show_a_bar_and_die, 1) as workers:\n"
         "    print([done.problem for done in workers.run(['a'])])\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     parent = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, check=True)
     assert "process died" in parent.stdout
     assert parent.stderr == ""  # Python's resource tracker would warn of a leaked semaphore here

@@ -19,7 +19,7 @@ from llm.tasks.forecast.state import (
     TRAFFIC_FIELDS,
     ForecastState,
 )
-from scenarios.incidents.reports import Report
+from scenarios.incidents.incident import Report
 
 
 def make_state(traffic: np.ndarray, time_s: float = 7 * 3600.0, places: Sequence[Place] = (), signal: str = "J"):

@@ -6,9 +6,9 @@
     green12 go1 queue0 wait0 near1 mid0 far2 room8 next3 B
     Best phase:
 
-A phase's score is the model's logit of its letter (``llm.engine.rows``): for an adapter that was trained here at the end of
-the phase's line, for any other model after the last line. Attention only looks back, so a letter stands where its
-phase's facts have been seen, and reports stand above all of them.
+A phase's score is the model's logit of its letter (``llm.engine.rows``): for an adapter that was trained here at the
+end of the phase's line, for any other model after the last line. Attention only looks back, so a letter stands where
+its phase's facts have been seen, and reports stand above all of them.
 
 ``change`` is what a change of phase costs here, yellow and all-red (s). Facts of a phase: ``green`` with the seconds of
 green so far, or ``red``; ``go`` movements that need not give way and ``give`` those that must (left out where there are

@@ -78,7 +78,8 @@ def tune_forecast(
     """Train an adapter with a head on a backbone without one, and write both with a card to ``out``.
 
     Args:
-        backbone: the model, as ``llm.backbone.loading.load`` gives it without an adapter; its layers are changed in place.
+        backbone: the model, as ``llm.backbone.loading.load`` gives it without an adapter; its layers are changed
+            in place.
         train: records to learn from.
         validation: records that choose the state to keep.
         out: folder of the adapter.

@@ -1,6 +1,7 @@
 """Forecasters: one contract for the language model, the plain ones, and a user's own.
 
-Specs are those of ``scenarios.common.plugin``: ``ridge``, ``language_model:head=runs/first``, ``my_file.py:MyForecaster``.
+Specs are those of ``scenarios.common.plugin``: ``ridge``, ``language_model:head=runs/first``,
+``my_file.py:MyForecaster``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Records of forecasts: what was known of a signal's approaches at a full minute, and the flows and queues that came.
 
-They lie on disk as ``llm.records.shards`` does it, below ``train/``, ``validation/`` and ``held_out/``; what lies in the last
-is for scoring and is never trained on.
+They lie on disk as ``llm.records.shards`` does it, below ``train/``, ``validation/`` and ``held_out/``; what lies
+in the last is for scoring and is never trained on.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ class ForecastWatch:
         return [self._state(signal, lanes, observation) for signal in wanted]
 
     def lane_arrivals(self, states: Sequence[ForecastState], forecast: Floats) -> Floats:
-        """(L,) vehicles expected on each lane within the next minute: what ``llm.tasks.decide.prompt.signal_prompt`` takes.
+        """(L,) vehicles expected on each lane in the next minute, as ``llm.tasks.decide.prompt.signal_prompt`` takes.
 
         An approach's median is split among its lanes as its vehicles came so far, evenly where none came.
 

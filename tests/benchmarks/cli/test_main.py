@@ -255,8 +255,8 @@ def test_help_is_quick_and_shows_examples() -> None:
         ("import benchmarks.cli.main", "torch transformers numpy pandas scipy matplotlib pydantic rich sumolib"),
         ("import greenloop", "torch transformers pandas scipy matplotlib typer sumolib"),
         (
-            "from benchmarks.cli import main as cli\ntry: cli.main('run --scenario cologne1 --minutes 1 --seeds 1 --controller "
-            "fixed_time --out {out}'.split())\nexcept SystemExit as e: assert not e.code",
+            "from benchmarks.cli import main as cli\ntry: cli.main('run --scenario cologne1 --minutes 1 --seeds 1 "
+            "--controller fixed_time --out {out}'.split())\nexcept SystemExit as e: assert not e.code",
             "torch transformers peft",
         ),
         (

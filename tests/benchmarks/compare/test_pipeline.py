@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 from benchmarks.compare import comparable as compare_sets
 from benchmarks.compare.pipeline import BEST, CLASSICAL, CompareError, Comparison, ScenarioRow, compare
 from benchmarks.results import run_result as results

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from benchmarks.cli import main
+from benchmarks.cli.main import main
 from benchmarks.cli.plot import clock_s
 from benchmarks.figures import distribution, style
 from benchmarks.figures import forecast_fan as forecast

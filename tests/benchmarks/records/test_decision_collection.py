@@ -291,7 +291,8 @@ def test_a_failed_episode_stops_no_other(tmp_path: Path) -> None:
 def test_killed_collecting_goes_on(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     script = (
-        "import sys; from pathlib import Path; from benchmarks.records import decision_collection as c; from benchmarks.records import decision_episodes as e\n"
+        "import sys; from pathlib import Path\n"
+        "from benchmarks.records import decision_collection as c, decision_episodes as e\n"
         "c.collect(e.plan('train', 6, e.Settings(5, 4), ['cologne1']), Path(sys.argv[1]), 1, lambda *told: None)"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]

@@ -6,7 +6,6 @@ import base64
 import json
 import re
 import shutil
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -381,22 +380,3 @@ def test_run_figures_of_such_a_map_show_the_credit(folder: Path, tmp_path: Path)
     figure = plots.REGISTRY["delay"].draw(plots.group_runs(runs, folder)["cologne1"], plots.Choice())
     plots._give_credit(figure, plots.group_runs(runs, folder)["cologne1"])
     assert f"{osm.CREDIT} 1.0" in [text.get_text() for text in figure.texts]
-
-
-@pytest.mark.slow
-def test_the_wheel_holds_the_pages_files(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    root = Path(__file__).parents[3]
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path)]
-    source = tmp_path / "source"  # a build leaves folders behind
-    ignore = shutil.ignore_patterns(
-        ".git", ".venv", "build", "*.egg-info", "results", "__pycache__", "published", "docs"
-    )
-    shutil.copytree(root, source, ignore=ignore)
-    subprocess.run([*command, str(source)], check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
-    assert {f"benchmarks/replay/{path.name}" for path in replay.FOLDER.iterdir()} <= names
-    assert {"page.html", "page.css", *replay.SCRIPTS} <= {path.name for path in replay.FOLDER.iterdir()}

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report import BASES, written
 
 from benchmarks.report import build as report
+from tests.benchmarks.report.test_build import BASES, written
 from tests.support.browser import needs_browser, started
 from tests.support.synthetic_results import make_result
 

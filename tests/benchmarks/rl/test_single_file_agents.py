@@ -10,19 +10,20 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[3]
+SCRIPTS = ROOT / "tests" / "support"
 STEPS_OF_AN_HOUR = 720  # 3600 s at one decision every 5 s
 
 
 def run_script(script: str, env_id: str, *options: str) -> str:
     """Run a script in a process of its own, as a user does, with warnings as errors; returns what it printed."""
     done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", str(HERE / script), "--env-id", env_id, *options],
+        [sys.executable, "-W", "error::UserWarning", str(SCRIPTS / script), "--env-id", env_id, *options],
         capture_output=True,
         text=True,
         timeout=170,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
@@ -42,4 +43,4 @@ def test_single_file_scripts_train_on_our_environment(script: str) -> None:
 def test_the_same_script_trains_on_another_environment() -> None:
     said = run_script("single_file_dqn.py", "CartPole-v1", "--total-timesteps", "600")
     assert "episodic_return=" in said
-    assert "greenloop" not in (HERE / "single_file_dqn.py").read_text() + (HERE / "single_file_ppo.py").read_text()
+    assert "greenloop" not in "".join(script.read_text() for script in SCRIPTS.glob("single_file_*.py"))

@@ -534,7 +534,8 @@ def test_curves_go_to_tensorboard_where_it_is_installed(
 @pytest.mark.slow
 def test_killed_training_goes_on(llama: Path, records: Path, tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from llm.tasks.decide.finetune import train; from llm.tasks.decide.trainer import Training\n"
+        "import sys; from pathlib import Path\n"
+        "from llm.tasks.decide.finetune import train; from llm.tasks.decide.trainer import Training\n"
         "t = Training(model=sys.argv[1], layers=2, rank=4, batch=4, epochs=3, evals_per_epoch=6, patience=99)\n"
         "m = train(t, [Path(sys.argv[2])], Path(sys.argv[3]), quiet=True)\n"
         "print('steps', max(row['step'] for row in m['history']))"

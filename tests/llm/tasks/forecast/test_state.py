@@ -14,7 +14,7 @@ from llm.records.splits import check_wording
 from llm.tasks.decide.prompt import PROMPT_CHARSET
 from llm.tasks.forecast.prompt import Place, forecast_prompt
 from llm.tasks.forecast.state import FIELDS, REPORT_FIELDS, TRAFFIC_FIELDS, ForecastState, ForecastWatch
-from scenarios.incidents.reports import Report
+from scenarios.incidents.incident import Report
 from sim.network import Network, Road
 from sim.observation import Observation
 from tests.support.forecasts import make_report, make_state

@@ -35,7 +35,7 @@ class _Task:
         self.timings = timings if isinstance(timings, Timings) else TIMINGS[timings]
         self.reward = reward
         self.options = SessionOptions(backend=backend, gui=gui, delays=True)
-        self.network = Network.read(self.scenario.net_file)
+        self.network = Network.of(self.scenario)
         self.signals = self.network.controllable
         if not self.signals:
             raise ScenarioError(f"Scenario {self.scenario.name} has no signal that can be controlled.")

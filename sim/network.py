@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.spec import Scenario
-from sim.clearance import CHANGING, GREEN, YELLOW, Layout, NativeClearance
-from sim.nema import nema_stages
-from sim.observation import ZONES_M
-from sim.programs import (
+from sim.native.clearance import CHANGING, GREEN, YELLOW, Layout, NativeClearance
+from sim.native.nema import nema_stages
+from sim.native.stages import Crossing, Movement, Phase, green_phases, is_green_phase
+from sim.native.timetables import (
     ProgramError,
     ProgramFiles,
     ProgramStep,
@@ -28,7 +28,7 @@ from sim.programs import (
     Timetable,
     read_timetables,
 )
-from sim.stages import Crossing, Movement, Phase, green_phases, is_green_phase
+from sim.observation import ZONES_M
 
 __all__ = [
     "CHANGING",

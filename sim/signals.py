@@ -4,7 +4,7 @@ Guarantees, for every sequence of requests (property-tested):
 
 * a phase shows at least ``min_green_s`` seconds before it ends, and a stage for people on foot its native length;
 * a link that loses green shows its yellow and then its red clearance before another starts: under native timings
-  those of the network's own programs at that change, or at the nearest one that they make (``sim/clearance.py``);
+  those of the network's own programs at that change, or the nearest one that they make (``sim/native/clearance.py``);
 * links that are green before and after a change stay green through it;
 * two foe links are green together only if one row of the network's own programs shows exactly that pair;
 * a link with a standing call is red for at most ``max_red_s`` (or what serving every phase once takes, if longer).
@@ -17,9 +17,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sim.audit import Auditor
-from sim.clearance import GREEN, YELLOW
-from sim.decisions import (
+from sim.native.clearance import GREEN, YELLOW
+from sim.network import Signal
+from sim.safety.audit import Auditor
+from sim.safety.decisions import (
     LETTERS,
     PROGRAM_TYPES,
     Decision,
@@ -29,9 +30,8 @@ from sim.decisions import (
     check_decisions,
     check_needs_no_areas,
 )
-from sim.intergreen import Intergreens
-from sim.network import Signal
-from sim.rights import green_foes, native_pairs
+from sim.safety.intergreen import Intergreens
+from sim.safety.rights import green_foes, native_pairs
 from sim.timings import Timings
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "Past",
     "Program",
     "ProgramRow",
+    "Service",
     "SignalMachine",
     "check_decisions",
     "check_needs_no_areas",
@@ -55,7 +56,7 @@ __all__ = [
 def intergreen(before: str, after: str, yellow_s: int, all_red_s: int) -> list[str]:
     """The states, one a second, between two phases with the same clearance for all links.
 
-    Empty where no link loses green. For writing programs by hand; signals pay what ``sim/intergreen.py`` says.
+    Empty where no link loses green. For writing programs by hand; signals pay what ``sim/safety/intergreen.py`` says.
     """
     pairs = list(zip(before, after, strict=True))
     ending = [a in GREEN | YELLOW and b not in GREEN for a, b in pairs]
@@ -74,6 +75,29 @@ def intergreen(before: str, after: str, yellow_s: int, all_red_s: int) -> list[s
         else:
             yellow, red = yellow + (a if a not in YELLOW else "y"), red + ("r" if b in GREEN else b)
     return [yellow] * yellow_s + [red] * all_red_s
+
+
+@dataclass(frozen=True)
+class Service:
+    """What serving the phases of a signal takes: the longest intergreen, and the minimum green of each phase, s."""
+
+    intergreen_s: int
+    min_green_s: tuple[int, ...]
+    max_red_s: int  # the longest red of a link with a standing call
+
+    @classmethod
+    def of(cls, signal: Signal, timings: Timings) -> Service:
+        """Work it out; where serving every phase once takes longer than the maximum red, that is longer as well."""
+        intergreen_s = Intergreens(signal.clearance, timings).longest_s()
+        greens_s = tuple(max(timings.min_green_s, math.ceil(phase.min_green_s)) for phase in signal.phases)
+        longest_s = intergreen_s + max(greens_s, default=timings.min_green_s)
+        once_s = sum(intergreen_s + green_s for green_s in greens_s)
+        return cls(intergreen_s, greens_s, max(timings.max_red_s, once_s + 2 * longest_s))
+
+    @property
+    def longest_s(self) -> int:
+        """An intergreen and the longest minimum green."""
+        return self.intergreen_s + max(self.min_green_s)
 
 
 @dataclass(frozen=True)
@@ -104,11 +128,9 @@ class SignalMachine:
         past = Past(past) if isinstance(past, int) else past
         self.signal, self.timings = signal, timings
         self.intergreens = Intergreens(signal.clearance, timings)
-        self.intergreen_s = self.intergreens.longest_s()
-        self._min_green_s = [max(timings.min_green_s, math.ceil(phase.min_green_s)) for phase in signal.phases]
-        self.service_s = self.intergreen_s + max(self._min_green_s)
-        once_s = sum(self.intergreen_s + min_green_s for min_green_s in self._min_green_s)
-        self.max_red_s = max(timings.max_red_s, once_s + 2 * self.service_s)
+        service = Service.of(signal, timings)
+        self.intergreen_s, self._min_green_s = service.intergreen_s, service.min_green_s
+        self.service_s, self.max_red_s = service.longest_s, service.max_red_s
         self.state = state
         self.phase = next((phase.index for phase in signal.phases if phase.state == state), -1)
         self.age_s = past.age_s if self.phase >= 0 else int(min(past.green_age_s, timings.min_green_s))

@@ -59,7 +59,7 @@ def possible_rates(
         seed: of the run.
         surely: try each type at a rate at which one is drawn in any case, so that the answer holds for every seed.
     """
-    network = Network.read(scenario.net_file)
+    network = Network.of(scenario)
     certain = 20 * 3600 / scenario.horizon_s
     found = {}
     for name, rate in rates.items():

@@ -108,7 +108,7 @@ def check(
         if entry is None or not entry.needs_model:  # a model is loaded where it is used
             guarded(controller, limit_s, registry.make, controller)
     for scenario in scenarios:
-        network = Network.read(scenario.net_file)
+        network = Network.of(scenario)
         planned_incidents(scenario, network, seed)
         schedule(scenario, seed)  # cached: the workers find it done
         if not network.controllable:
@@ -224,4 +224,4 @@ def _draw_networks(scenarios: Iterable[Scenario], folder: Path) -> None:
         try:
             results.read_network(path)
         except ResultError:  # missing or damaged
-            results.write(cells.network_shape(Network.read(scenario.net_file)), path)
+            results.write(cells.network_shape(Network.of(scenario)), path)

@@ -31,6 +31,7 @@ from sim.engine.branching import BranchResult
 from sim.engine.command import OutputFiles, SessionOptions, sumo_arguments
 from sim.engine.server import Start
 from sim.incidents.events import SUMO_OPTIONS
+from sim.native.timetables import without_switches
 from sim.network import Network
 from sim.observation import Observation
 from sim.signals import Decision, check_decisions, check_needs_no_areas
@@ -94,7 +95,7 @@ class Session:
             raise SessionError("The GUI needs the TraCI socket; add --backend traci.")
         if self.options.gui and sys.platform.startswith("linux") and not _has_display():
             raise SessionError("The GUI needs a display, and neither DISPLAY nor WAYLAND_DISPLAY is set.")
-        self.network = Network.read(scenario.net_file)
+        self.network = Network.of(scenario)
         self.time_s = scenario.begin_s
         self.delay = IntervalDelay(0.0, np.zeros(len(self.network.signals)))
         self._process: subprocess.Popen[bytes] | None = None
@@ -131,7 +132,7 @@ class Session:
         arguments = sumo_arguments(
             self.network,
             self.demand.route_files,
-            self.scenario.additional_files,
+            self._additional_files(),
             self.scenario.begin_s,
             self.scenario.end_s,
             self.seed,
@@ -232,6 +233,11 @@ class Session:
         except OSError as error:
             raise SessionError(f"Work folder {self.options.work_dir} cannot be made ({error.strerror}).") from error
         return self.options.work_dir
+
+    def _additional_files(self) -> tuple[Path, ...]:
+        """The scenario's additional files, without the program switches that the session makes itself."""
+        switched = frozenset(s.id for s in self.network.controllable if s.switches)
+        return tuple(without_switches(file, switched, self.files.folder) for file in self.scenario.additional_files)
 
     def _launch(self) -> None:
         self._pipe, theirs = Pipe()

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from numbers import Integral, Real
 
-from sim.clearance import GREEN, YELLOW
+from sim.native.clearance import GREEN, YELLOW
 from sim.network import Network, Signal
-from sim.rights import NativeRights
+from sim.safety.rights import NativeRights
 
 PROGRAM_TYPES = ("static", "actuated", "delay_based")
 LETTERS = frozenset("GgyYurRsoO")  # the lights that SUMO knows

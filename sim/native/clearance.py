@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from sim.programs import ProgramStep, SignalProgram
+from sim.native.timetables import ProgramStep, SignalProgram
 
 GREEN = frozenset("Gg")
 YELLOW = frozenset("yY")
@@ -60,7 +60,7 @@ class NativeChange:
 
 @dataclass(frozen=True)
 class Layout:
-    """What clearance depends on beside the programs. ``crossings``: links that people walk on; ``foes``: pairs i < j."""
+    """What clearance depends on beside programs. ``crossings``: links that people walk on; ``foes``: pairs i < j."""
 
     phases: frozenset[str]
     used: frozenset[int]

@@ -1,7 +1,7 @@
 """The signal programs that SUMO will really run: of the network, of additional files, and as WAUTs switch them.
 
 A signal may have several programs. SUMO runs the one that it read last, unless a WAUT (a weekly timetable) says
-otherwise. Where there is any choice SUMO itself is asked, in a process of its own (``sim/program_probe.py``); the answer
+otherwise. Where there is any choice SUMO itself is asked, in a process of its own (``sim/native/probe.py``); the answer
 is kept by content in the user's cache.
 """
 
@@ -248,7 +248,7 @@ def _ask_sumo(files: ProgramFiles, added: Sequence[ElementTree.Element], switchi
 
 
 def _run_probe(files: ProgramFiles, additional: bytes, switching: bool) -> str:
-    probe = Path(__file__).with_name("program_probe.py")
+    probe = Path(__file__).with_name("probe.py")
     with tempfile.TemporaryDirectory() as scratch:
         file, output = Path(scratch) / "programs.add.xml", Path(scratch) / "answer.json"
         file.write_bytes(additional)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from sim.clearance import GREEN, YELLOW
+from sim.native.clearance import GREEN, YELLOW
 from sim.network import Signal
-from sim.rights import NativeRights
+from sim.safety.rights import NativeRights
 from sim.timings import Timings
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
-from sim.programs import ProgramError, ProgramStep, SignalProgram
+from sim.native.timetables import ProgramError, ProgramStep, SignalProgram
 
 _Pair = tuple[ProgramStep, ...]
 
@@ -135,7 +135,7 @@ def _between(before: _Pair, after: _Pair) -> list[ProgramStep]:
         for link in range(len(now))
     ]
     rows = []
-    for start_s, end_s in zip(bounds, bounds[1:], strict=False):
+    for start_s, end_s in pairwise(bounds):
         state = "".join(
             a if a in "Gg" and b in "Gg" else "y" if a in "Gg" and start_s < yellow else "r"
             for a, b, yellow in zip(now, then, yellow_s, strict=True)

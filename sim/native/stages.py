@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sim.clearance import CHANGING, GREEN, greens
-from sim.programs import ProgramStep, SignalProgram
+from sim.native.clearance import CHANGING, GREEN, greens
+from sim.native.timetables import ProgramStep, SignalProgram
 
 #: A slow person's walking speed, m/s: what a crossing beside cars must stay green for at least.
 WALK_MPS = 1.2

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import permutations
 
-from sim.clearance import GREEN, RED_AMBER, YELLOW, LinkClearance, NativeClearance, greens
+from sim.native.clearance import GREEN, RED_AMBER, YELLOW, LinkClearance, NativeClearance, greens
 from sim.timings import Timings
 
 

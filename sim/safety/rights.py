@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sim.clearance import greens
+from sim.native.clearance import greens
 from sim.network import Signal
 
 Pair = tuple[int, int]

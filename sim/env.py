@@ -106,6 +106,7 @@ class SignalEnv(gymnasium.Env[NDArray[np.float32], Any]):
         | active phase | signal | one per phase | 1 for the active one | 1 |
         | age | signal | 1 | s since the phase began | 60 |
         | due | signal | 1 | 1 if a decision can take effect now | 1 |
+        | persons | crossing with a signal | 1 | people who wait there | 10 |
 
     Action:
         The phase to show: ``Discrete(phases)`` with one controllable signal, else ``MultiDiscrete`` with one entry per

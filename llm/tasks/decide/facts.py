@@ -15,7 +15,7 @@ from sim.timings import NATIVE, Timings
 
 #: Columns of ``phase_facts``. ``priority_...`` are those vehicles that need not give way (``priority_shares``).
 #: ``blocked_before`` and ``blocked_after`` are the share of lanes that reports call blocked upstream and downstream (1
-#: where a report does not say), 0 without reports.
+#: where a report does not say), 0 without reports. People who wait at a crossing count in ``queue`` and ``near``.
 FACTS = (
     "is_current",
     "age_s",
@@ -58,22 +58,28 @@ def phase_facts(
 
 def _lane_facts(network: Network, signal: Signal, phase: Phase, observation: Observation) -> list[float]:
     lanes, exits, shares = list(phase.lanes), protected_exits(phase), np.array(priority_shares(signal, phase))
-    letters = [phase.state[movement.link] for movement in phase.movements]
+    letters = [phase.state[link] for link in (*(m.link for m in phase.movements), *phase.crossing_links)]
     queues, zones = np.nan_to_num(observation.queue_veh[lanes]), np.nan_to_num(observation.zone_veh[lanes])
     waits = np.nan_to_num(observation.wait_s[lanes])
+    persons = float(np.nan_to_num(observation.waiting_persons[list(phase.crossings)]).sum()) if phase.crossings else 0.0
     room = np.nan_to_num(observation.exit_room_veh[exits], nan=1e3) / np.maximum(network.exit_length_m[exits] / 7.5, 1)
     return [
         float(letters.count("G")),
         float(letters.count("g")),
         float(len(lanes)),
-        float(queues.sum()),
+        float(queues.sum()) + persons,
         float(waits.max(initial=0.0)),
-        *zones.sum(axis=0).tolist(),
-        float(shares @ queues),
-        *(shares @ zones).tolist(),
+        *_plus_near(zones.sum(axis=0).tolist(), persons),
+        float(shares @ queues) + persons,
+        *_plus_near((shares @ zones).tolist(), persons),
         float(np.clip(room, 0, 1).min(initial=1.0)),
-        float(observation.lane_ok[lanes].mean()),
+        float(observation.lane_ok[lanes].mean()) if lanes else 1.0,
     ]
+
+
+def _plus_near(zones: list[float], persons: float) -> list[float]:
+    """Counts per zone with the people at the crossings of a phase, who stand at the stop line so to say."""
+    return [zones[0] + persons, *zones[1:]]
 
 
 def _report_facts(network: Network, signal: Signal, observation: Observation) -> list[list[float]]:

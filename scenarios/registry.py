@@ -60,6 +60,11 @@ def load(name: str | Path) -> Scenario:
     raise ScenarioError(f"There is no scenario '{text}'; {hint}")
 
 
+def is_registered(name: str) -> bool:
+    """Whether a name stands for a scenario by itself: RESCO's, a generated city's or a package's."""
+    return name in resco.RESCO or _CITY.fullmatch(name) is not None or name in _plugins()
+
+
 def names(tag: str | None = None) -> tuple[str, ...]:
     """The registered names, or those with a tag such as ``train``, ``held_out``, ``real`` or ``oversaturated``."""
     plugins = _plugins()

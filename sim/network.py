@@ -29,6 +29,7 @@ from sim.native.timetables import (
     read_timetables,
 )
 from sim.observation import ZONES_M
+from sim.read_only import lock_arrays
 
 __all__ = [
     "CHANGING",
@@ -138,7 +139,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Network:
-    """Signals, lanes and roads in a fixed, documented order (sorted by id)."""
+    """Signals, lanes and roads in a fixed, documented order (sorted by id). Its arrays cannot be written."""
 
     net_file: Path
     signals: tuple[Signal, ...]
@@ -152,6 +153,14 @@ class Network:
     reach: tuple[tuple[Reach, ...], ...]
     roads: dict[str, Road] = field(repr=False)
     crossings: tuple[Crossing, ...] = ()
+
+    def __post_init__(self) -> None:
+        lock_arrays(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Unpickled arrays could be written again."""
+        vars(self).update(state)
+        lock_arrays(self)
 
     @property
     def controllable(self) -> tuple[Signal, ...]:

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sim.native.clearance import GREEN, YELLOW
+from sim.native.clearance import GREEN, YELLOW, greens
 from sim.network import Signal
 from sim.safety.audit import Auditor
 from sim.safety.decisions import (
@@ -137,11 +137,15 @@ class SignalMachine:
         self.hold_s = 0
         self.red_s = list(past.red_s) or [0] * signal.links
         self.called = [True] * signal.links
+        self._waiting: list[int] = []  # links with a standing call that are red, in the state _waiting_in
+        self._waiting_in = ""
         self.repairs: Counter[str] = Counter()
         self.switches = 0
         self._change: list[str] = []
         self._credit_s = 0.0
-        self._ended_s = [0.0 if s in GREEN else past.ended_s.get(i, math.inf) for i, s in enumerate(state)]
+        self._time_s = 0  # of this machine's own clock: the second that comes next
+        self._green_links = greens(state)
+        self._green_end_s = [-past.ended_s.get(link, math.inf) for link in range(len(state))]
         self._clears_s = _longest_clearance_s(self.intergreens)
         self._green = [phase.links for phase in signal.phases]
         self._served = sorted(frozenset().union(*self._green))
@@ -160,6 +164,7 @@ class SignalMachine:
         """Say which links have demand now; only these have a maximum red."""
         wanted = set(links)
         self.called = [link in wanted for link in range(self.signal.links)]
+        self._waiting_in = ""
 
     def request(self, phase: int, hold_s: float | None = None) -> None:
         """Ask for a phase from now on; an impossible wish is repaired and counted."""
@@ -181,12 +186,24 @@ class SignalMachine:
             self.state = self.signal.phases[self.phase].state if self.phase >= 0 else self.state
             self.age_s += 1
             self.hold_s -= 1
-        for link in self._served:
-            waits = self.called[link] and self.state[link] not in GREEN
-            self.red_s[link] = self.red_s[link] + 1 if waits else 0
-        for link, letter in enumerate(self.state):
-            self._ended_s[link] = 0.0 if letter in GREEN else self._ended_s[link] + 1
+        self._time_s += 1
+        if self.state != self._waiting_in:
+            self._note_waiting()
+        for link in self._waiting:
+            self.red_s[link] += 1
         return self.state
+
+    def _note_waiting(self) -> None:
+        """Which links wait in this state; the others have waited for no time. And which links' greens have ended."""
+        self._waiting_in = self.state
+        self._waiting = [link for link in self._served if self.called[link] and self.state[link] not in GREEN]
+        before_s, self.red_s = self.red_s, [0] * self.signal.links
+        for link in self._waiting:
+            self.red_s[link] = before_s[link]
+        now = greens(self.state)
+        for link in self._green_links - now:
+            self._green_end_s[link] = self._time_s - 1
+        self._green_links = now
 
     @property
     def is_overdue(self) -> bool:
@@ -196,8 +213,11 @@ class SignalMachine:
     def _switch(self, phase: int) -> None:
         if phase == self.phase:
             return
-        clears = enumerate(zip(self._ended_s, self._clears_s, strict=True))
-        ended_s = {link: since_s for link, (since_s, clears_s) in clears if 0 < since_s < clears_s}
+        ended_s = {
+            link: self._time_s - end_s
+            for link, end_s in enumerate(self._green_end_s)
+            if link not in self._green_links and self._time_s - end_s < self._clears_s[link]
+        }
         change = self.intergreens.change(self.state, self.signal.phases[phase].state, ended_s, self._credit_s)
         self._change, self._credit_s = list(change.states), change.credit_s
         self.phase, self.age_s = phase, 0
@@ -218,9 +238,10 @@ class SignalMachine:
         If the phases that waiting links need were served one after the other, each for its minimum, the k-th would
         start after k intergreens and k - 1 minimum greens. One more service is left for a free choice before that.
         """
-        waiting = [link for link in self._served if self.red_s[link] > 0]
-        if not waiting or max(self.red_s) < self.max_red_s - (len(waiting) + 1) * self.service_s - 1:
+        links = len(self.red_s) - self.red_s.count(0)
+        if not links or max(self.red_s) < self.max_red_s - (links + 1) * self.service_s - 1:
             return None
+        waiting = [link for link in self._served if self.red_s[link] > 0]
         waiting.sort(key=lambda link: -self.red_s[link])
         first: int | None = None
         covered: set[int] = set()

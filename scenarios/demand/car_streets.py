@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.sax import SAXException
@@ -17,7 +18,8 @@ class Street:
     """One road section (SUMO edge) that cars may use.
 
     ``enters`` and ``leaves``: whether traffic from or to the world outside uses it, as nothing leads to it or nothing
-    goes on behind it; ``position_m`` is its middle.
+    goes on behind it; ``position_m`` is its middle. ``turns``: the roads that it leads to, with SUMO's letter for the
+    direction (``l``, ``L``, ``s``, ``r``, ``R``, or ``t`` for turning round).
     """
 
     id: str
@@ -29,6 +31,7 @@ class Street:
     leaves: bool
     kind: str  # OpenStreetMap's class, as in highway.residential; empty elsewhere
     has_signal: bool  # at its end
+    turns: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def is_end(self) -> bool:
@@ -70,4 +73,5 @@ def _street(edge: Any) -> Street:
         leaves=not any(after is not edge for after in edge.getOutgoing()),
         kind=edge.getType() or "",
         has_signal=edge.getToNode().getType().startswith("traffic_light"),
+        turns={after.getID(): links[0].getDirection() for after, links in edge.getOutgoing().items() if links},
     )

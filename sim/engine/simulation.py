@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scenarios.incidents.incident import ScheduledIncident
 from scenarios.spec import Scenario
 from sim.engine.command import SessionOptions
+from sim.engine.delays import Delay, DelayByInterval, DelayBySecond
 from sim.engine.detector_errors import DetectorFaults
 from sim.engine.detectors import Detectors
 from sim.engine.lights import Lights
+from sim.engine.road_users import LOOK_S, RoadUserWatch
+from sim.engine.vehicles import Vehicles
 from sim.incidents.events import Events
 from sim.network import Network
 from sim.observation import Observation
 from sim.safety.decisions import Decision
 from sim.timings import Timings
+
+#: Seconds that SUMO simulates in one call where nothing has to be looked at: a time limit sees each call as one step.
+LONGEST_STEP_S = 10
 
 
 class Simulation:
@@ -40,14 +47,20 @@ class Simulation:
         lane_areas = options.lane_areas_m is not None
         self.lights = Lights(conn, network, scenario.begin_s, timings, lane_areas)
         self.events = Events(incidents, network, seed) if incidents else None
-        self.detectors = Detectors(network, conn) if options.observing else None
+        self.vehicles = Vehicles(conn)
+        self.detectors = Detectors(network, conn, self.vehicles) if options.observing else None
         self.faults = DetectorFaults(scenario.detectors, len(network.lanes), seed)
-        self.network_delay_veh_s = 0.0
-        self.signal_delay_veh_s = np.zeros(len(network.signals))
-        self.measures_delay = options.delays
+        self.alive: Callable[[], None] = _nothing  # is called before each step
+        self.delay: Delay | None = None
+        if options.delays:
+            self.delay = DelayByInterval(network, conn, self.vehicles)
+        if options.delays_by_second:
+            self.count_delay_by_second()
         # Detectors are read from the end of the warm-up on, by controllers or, if these do not look, for the calls.
         self._read_s = scenario.begin_s + scenario.warmup_s if options.observing else math.inf
         self._minute_s = scenario.begin_s + 60 if options.observing else math.inf
+        self.road_users = RoadUserWatch(conn) if options.road_users else None
+        self._users_s = scenario.begin_s + scenario.warmup_s if options.road_users else math.inf
 
     def warm_up(self) -> Observation:
         """Run the warm-up under the installed programs and return the first observation."""
@@ -66,10 +79,29 @@ class Simulation:
 
     def advance(self, seconds: float) -> None:
         """Simulate some seconds, at most to the end of the horizon."""
-        self.network_delay_veh_s, self.signal_delay_veh_s = 0.0, np.zeros(len(self.network.signals))
         until_s = min(self.time_s + seconds, self.scenario.end_s)
+        if self.delay is not None:
+            self.delay.begin()
+        if self.time_s >= until_s:
+            return
         while self.time_s < until_s:
             self._step(until_s)
+        if self.delay is not None:
+            self.delay.end()
+
+    @property
+    def network_delay_veh_s(self) -> float:
+        """Vehicle-seconds of delay in the last interval; 0 where nobody counts them."""
+        return 0.0 if self.delay is None else self.delay.network_veh_s
+
+    @property
+    def signal_delay_veh_s(self) -> NDArray[np.float64]:
+        """(S,) the same on each signal's incoming lanes."""
+        return np.zeros(len(self.network.signals)) if self.delay is None else self.delay.signal_veh_s
+
+    def count_delay_by_second(self) -> None:
+        """From now on count delay as branches do."""
+        self.delay = DelayBySecond(self.network, self.conn, self.vehicles)
 
     def _step(self, until_s: float) -> None:
         """Simulate one second; or more, up to the next moment at which anything has to be looked at."""
@@ -80,19 +112,25 @@ class Simulation:
             next_event_s = self.events.next_s
         if self.detectors is not None and self.time_s >= self._read_s + self.timings.decision_interval_s:
             self._read_detectors(self.detectors)
-        if not self.measures_delay:
+        if self.delay is None:
+            looks_s = (self.lights.next_s, self._minute_s, self._users_s, next_event_s)
             unread_s = self._read_s + self.timings.decision_interval_s
-            nothing_until_s = min(until_s, self.lights.next_s, self._minute_s, next_event_s, unread_s)
+            nothing_until_s = min(until_s, *looks_s, unread_s, self.time_s + LONGEST_STEP_S)
             target_s = max(target_s, math.floor(nothing_until_s))
         self.lights.before_step()
+        self.alive()
         self.conn.simulationStep(target_s)
+        self.vehicles.forget()
         self.time_s = target_s
         self.lights.after_step(target_s)
         if target_s >= self._minute_s and self.detectors is not None:
             self.detectors.read_minute()
             self._minute_s += 60
-        if self.measures_delay:
-            self._add_delay()
+        if target_s >= self._users_s and self.road_users is not None:
+            self.road_users.see()
+            self._users_s += LOOK_S
+        if self.delay is not None:
+            self.delay.second()
 
     def observe(self) -> Observation:
         """Read everything that a controller may see now."""
@@ -155,18 +193,6 @@ class Simulation:
             called[signal.id] = links
         self.lights.call(called)
 
-    def _add_delay(self) -> None:
-        """Add one second of delay: each vehicle loses 1 - speed / allowed speed, each waiting outside a whole one."""
-        speed, allowed = self.conn.vehicle.getSpeed, self.conn.vehicle.getAllowedSpeed
-        lost = sum(max(0.0, 1.0 - speed(v) / max(allowed(v), 0.1)) for v in self.conn.vehicle.getIDList())
-        self.network_delay_veh_s += lost + len(self.conn.simulation.getPendingVehicles())
-        count, mean = self.conn.lane.getLastStepVehicleNumber, self.conn.lane.getLastStepMeanSpeed
-        for index, lane in enumerate(self.network.lanes):
-            vehicles = count(lane)
-            if vehicles:
-                loss = vehicles * max(0.0, 1.0 - mean(lane) / self.network.lane_speed_mps[index])
-                self.signal_delay_veh_s[self.network.lane_signal[index]] += loss
-
     def counters(self) -> dict[str, Any]:
         """Repairs, audit and switches so far, and the worst waits seen."""
         return {
@@ -174,3 +200,7 @@ class Simulation:
             "worst_wait_s": self.detectors.worst_wait_s if self.detectors else float("nan"),
             "standing_queue_s": self.detectors.worst_standing_s if self.detectors else float("nan"),
         }
+
+
+def _nothing() -> None:
+    """Without a session there is no time limit."""

@@ -214,7 +214,7 @@ def _seconds(value: str, where: str, what: str) -> float:
         parts = [float(part) for part in value.split(":")]
     except ValueError:
         parts = []
-    seconds = sum(part * 60**place for place, part in enumerate(reversed(parts)))
+    seconds: float = sum(part * 60.0**place for place, part in enumerate(reversed(parts)))
     if not parts or len(parts) > 4 or seconds != seconds or abs(seconds) > 1e12:
         raise ProgramError(f'{where} has {what}="{value}"; give seconds.')
     if len(parts) == 4:  # days

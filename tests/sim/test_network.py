@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.cli.validate import execute
@@ -14,6 +17,7 @@ from scenarios.common.sumo_tools import sumo_home
 from scenarios.resco import RESCO
 from sim.engine.session import Session, SessionError, SessionOptions
 from sim.network import Network, NetworkError, ProgramStep, is_green_phase
+from sim.observation import Observation
 from sim.signals import green_foes
 
 
@@ -149,3 +153,24 @@ def test_a_truncated_real_network_is_one_sentence(tmp_path: Path) -> None:
     path.write_text(whole[: len(whole) // 2])
     with pytest.raises(NetworkError, match="not a complete SUMO network"):
         Network.read(path)
+
+
+def test_arrays_that_controllers_get_cannot_be_written_by_them() -> None:
+    """Neither here nor behind a pipe; who made an array still can."""
+    network = read("cologne3")
+    lanes, exits, signals = len(network.lanes), len(network.exits), len(network.signals)
+    queue = np.zeros(lanes)
+    zones, unseen = np.zeros((lanes, 3)), np.zeros(exits)
+    observation = Observation(
+        0.0, queue, queue, zones, queue, zones, np.ones(lanes, bool), unseen, unseen,
+        np.zeros(signals, np.int64), np.zeros(signals), np.ones(signals, bool),
+    )  # fmt: skip
+    queue[0] = 7
+    assert observation.queue_veh[0] == 7
+    for given in (network, observation):
+        for one in (given, pickle.loads(pickle.dumps(given)), replace(given)):
+            arrays = [value for value in vars(one).values() if isinstance(value, np.ndarray)]
+            assert len(arrays) >= 4
+            for array in arrays:
+                with pytest.raises(ValueError, match="read-only"):
+                    array[...] = 0

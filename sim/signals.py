@@ -49,6 +49,7 @@ __all__ = [
     "check_needs_no_areas",
     "green_foes",
     "intergreen",
+    "least_green_s",
     "native_pairs",
 ]
 
@@ -100,6 +101,16 @@ class Service:
         return self.intergreen_s + max(self.min_green_s)
 
 
+def least_green_s(signal: Signal, timings: Timings, state: str) -> int:
+    """The minimum green of a state, a phase or not: crossings that are green in it need their walks."""
+    own_s = next((phase.min_green_s for phase in signal.phases if phase.state == state), None)
+    if own_s is None:
+        walks = [link for link in signal.crossing_links if state[link] in GREEN]
+        shown_s = [[p.min_green_s for p in signal.phases if link in p.crossing_links] for link in walks]
+        own_s = max((min(seconds, default=0.0) for seconds in shown_s), default=0.0)
+    return max(timings.min_green_s, math.ceil(own_s))
+
+
 @dataclass(frozen=True)
 class Past:
     """What a signal showed before a machine takes over.
@@ -133,7 +144,8 @@ class SignalMachine:
         self.service_s, self.max_red_s = service.longest_s, service.max_red_s
         self.state = state
         self.phase = next((phase.index for phase in signal.phases if phase.state == state), -1)
-        self.age_s = past.age_s if self.phase >= 0 else int(min(past.green_age_s, timings.min_green_s))
+        self._first_green_s = least_green_s(signal, timings, state)
+        self.age_s = past.age_s if self.phase >= 0 else int(min(past.green_age_s, self._first_green_s))
         self.hold_s = 0
         self.red_s = list(past.red_s) or [0] * signal.links
         self.called = [True] * signal.links
@@ -153,7 +165,7 @@ class SignalMachine:
     @property
     def min_green_s(self) -> int:
         """The minimum green of the phase shown."""
-        return self._min_green_s[self.phase] if self.phase >= 0 else self.timings.min_green_s
+        return self._min_green_s[self.phase] if self.phase >= 0 else self._first_green_s
 
     @property
     def due(self) -> bool:

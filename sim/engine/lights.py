@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from sim.engine.command import AREA_PREFIX
 from sim.native.clearance import CHANGING
-from sim.network import Network, Signal
+from sim.network import Network
 from sim.safety.audit import Auditor
 from sim.safety.decisions import Decision, Program
 from sim.safety.guard import ProgramGuard
 from sim.safety.intergreen import Intergreens
-from sim.signals import Past, Service, SignalMachine
+from sim.signals import Past, Service, SignalMachine, least_green_s
 from sim.timings import Timings
 
 LIBSUMO_TYPES = {"static": 0, "actuated": 3, "delay_based": 5}
@@ -218,7 +218,7 @@ class Lights:
         if machine is None:
             self._pass_guarded_time(signal_id)
             state = self.conn.trafficlight.getRedYellowGreenState(signal_id)
-            machine = SignalMachine(self._signals[signal_id], self.timings, state, self._until_now(signal_id))
+            machine = SignalMachine(self._signals[signal_id], self.timings, state, self._until_now(signal_id, state))
             self.machines[signal_id] = machine
             self._joining.pop(signal_id, None)
             self._guards.pop(signal_id, None)
@@ -227,7 +227,7 @@ class Lights:
             self._call(signal_id, machine)
         return machine
 
-    def _until_now(self, signal_id: str) -> Past:
+    def _until_now(self, signal_id: str, state: str) -> Past:
         """What a signal has shown so far.
 
         Before the first second no vehicle has seen a light, so the first decision may be free.
@@ -235,8 +235,7 @@ class Lights:
         auditor, guard = self.auditors[signal_id], self._guards.get(signal_id)
         red_s = [math.ceil(red_s) for red_s in guard.red_s] if guard else ()
         if self.time_s <= self.begin_s:
-            longest_s = max((phase.min_green_s for phase in auditor.signal.phases), default=0.0)
-            return Past(max(self.timings.min_green_s, math.ceil(longest_s)), red_s=red_s)
+            return Past(least_green_s(auditor.signal, self.timings, state), red_s=red_s)
         ended_s = auditor.ended_s(self.time_s)
         return Past(int(self.time_s - auditor.since_s), auditor.green_age_s(self.time_s), red_s, ended_s)
 
@@ -271,25 +270,24 @@ class Lights:
         signal, auditor = self._signals[signal_id], self.auditors[signal_id]
         intergreens = Intergreens(signal.clearance, self.timings)
         now = self.conn.trafficlight.getRedYellowGreenState(signal_id)
-        wait_s = self._green_left_s(signal, now, int(min(auditor.green_age_s(self.time_s), 1e6)))
-        there_s = self.time_s + wait_s + intergreens.longest_s()
-        row = _position(program, there_s)[0]
-        for ahead in range(len(program.rows)):  # the first green that still lasts its minimum then
-            candidate = (row + ahead) % len(program.rows)
-            long_enough = _rest_s(program, candidate, there_s) >= self.timings.min_green_s
-            if long_enough and not set(program.rows[candidate].state) & CHANGING:
-                row = candidate
-                break
+        # no green in it may be too short
+        wait_s = math.ceil(max(0.0, least_green_s(signal, self.timings, now) - auditor.green_age_s(self.time_s)))
         ended_s = {link: since_s + wait_s for link, since_s in auditor.ended_s(self.time_s).items()}
-        change = intergreens.change(now, program.rows[row].state, ended_s)
-        return _Joining(program, row, [now] * wait_s + list(change.states))
+        changes = [intergreens.change(now, row.state, ended_s).states for row in program.rows]
 
-    def _green_left_s(self, signal: Signal, state: str, green_age_s: int) -> int:
-        """Seconds that the state must last yet, so that no green in it is too short."""
-        if set(state) & CHANGING:
-            return 0
-        own_s = next((phase.min_green_s for phase in signal.phases if phase.state == state), 0.0)
-        return max(0, max(self.timings.min_green_s, math.ceil(own_s)) - green_age_s)
+        def green_s(row: int, change_s: int) -> float:
+            return _rest_s(program, row, self.time_s + wait_s + change_s)
+
+        first = _position(program, self.time_s + wait_s + intergreens.longest_s())[0]
+        rows = [(first + ahead) % len(program.rows) for ahead in range(len(program.rows))]
+        rows = [row for row in rows if not set(program.rows[row].state) & CHANGING] or rows
+        # the first green that still lasts its minimum then, or the longest
+        least_s = self.timings.min_green_s
+        row = next(
+            (r for r in rows if min(green_s(r, intergreens.longest_s()), green_s(r, len(changes[r]))) >= least_s),
+            max(rows, key=lambda r: green_s(r, len(changes[r]))),
+        )
+        return _Joining(program, row, [now] * wait_s + list(changes[row]))
 
     def _join(self) -> None:
         """Bring the signals that wait for their program one second nearer to it."""

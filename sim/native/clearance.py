@@ -41,17 +41,16 @@ class LinkClearance:
 
 @dataclass(frozen=True)
 class NativeChange:
-    """A change from one phase to the next that a program makes; ``links`` are those that lose green."""
+    """A change from one phase to the next that a program makes, ``total_s`` long; ``links`` are those that lose green.
+
+    The clearance of a crossing may go on in the next phase, until traffic that crosses it starts.
+    """
 
     before: str
     after: str
+    total_s: float
     links: Mapping[int, LinkClearance]
     red_amber_s: Mapping[int, float]
-
-    @property
-    def total_s(self) -> float:
-        """Seconds between the two phases."""
-        return max((clearance.total_s for clearance in self.links.values()), default=0.0)
 
     def starting(self) -> frozenset[int]:
         """The links that gain green."""
@@ -198,7 +197,8 @@ class _Change:
         links = {link: self._link(link, rows) for link in sorted(ending)}
         starting = greens(self.after) - greens(self.before)
         announced = {link: sum(r.duration_s for r in rows if r.state[link] == RED_AMBER) for link in sorted(starting)}
-        return NativeChange(self.before, self.after, links, {k: v for k, v in announced.items() if v > 0})
+        total_s = sum(row.duration_s for row in rows)
+        return NativeChange(self.before, self.after, total_s, links, {k: v for k, v in announced.items() if v > 0})
 
     def _link(self, link: int, rows: Sequence[ProgramStep]) -> LinkClearance:
         ended = max((i + 1 for i, row in enumerate(rows) if row.state[link] in GREEN), default=0)

@@ -97,8 +97,18 @@ class Intergreens:
         """The clearance of a link whose green ended a while ago, from there on."""
         return self.of_link(before, after, link).total_s
 
+    def _whole_yellow_s(self, link: int) -> float:
+        """The longest yellow of a link."""
+        if self.timings.yellow_s is not None:
+            return self.timings.yellow_s
+        shown = [change.links[link].yellow_s for change in self.native.changes if link in change.links]
+        return max([*shown, self.native.yellow_s])
+
     def _red_amber_s(self, before: str, after: str, link: int) -> float:
-        return self.native.red_amber_s(before, after, link) if self.timings.yellow_s is None else 0.0
+        """Seconds of red-amber before a green; none where yellow is still shown."""
+        if self.timings.yellow_s is not None or before[link] in YELLOW:
+            return 0.0
+        return self.native.red_amber_s(before, after, link)
 
     def _letters(self, before: str, after: str, link: int, length_s: float) -> list[tuple[float, str]]:
         """What one link shows: pairs of a time at which a light ends, s, and the light."""
@@ -109,9 +119,12 @@ class Intergreens:
             paid = self.of_link(before, after, link)
             lit = length_s - paid.red_s
             return [(lit - paid.yellow_s if a in GREEN else 0.0, a), (lit, "y"), (length_s, b)]
+        if a in YELLOW:  # it turns green again, after a whole yellow
+            yellow_s = self._whole_yellow_s(link)
+            return [(yellow_s, "y"), (length_s, "r")]
         ending = self._ending(before, after)
         red_s = max((self.of_link(before, after, other).red_s for other in ending), default=length_s)
-        now = "y" if a in YELLOW else "r" if a == RED_AMBER else a
+        now = "r" if a == RED_AMBER else a
         red = "r" if b in GREEN else b
         announced_s = self._red_amber_s(before, after, link) if b in GREEN else 0.0
         parts = [(length_s - max(red_s, announced_s), now), (length_s - announced_s, red)]

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from scenarios.registry import load as load_scenario
     from scenarios.spec import Scenario, ScenarioError
     from sim.engine.session import Session, SessionOptions
-    from sim.env import make_env, make_parallel_env
+    from sim.env import make_env, make_parallel_env, make_vec_env
+    from sim.environment.actions import ActionError
+    from sim.environment.options import EnvOptions
+    from sim.environment.rewards import RewardFacts
     from sim.network import Network
     from sim.observation import Observation
     from sim.signals import Decision, Program, ProgramRow
@@ -34,15 +37,18 @@ if TYPE_CHECKING:
 
 #: Public name -> module and the name in it.
 _PLACES = {
+    "ActionError": ("sim.environment.actions", "ActionError"),
     "Controller": ("controllers.base", "Controller"),
     "ControllerError": ("controllers.base", "ControllerError"),
     "Decision": ("sim.signals", "Decision"),
+    "EnvOptions": ("sim.environment.options", "EnvOptions"),
     "ForecastState": ("llm.tasks.forecast.state", "ForecastState"),
     "Forecaster": ("llm.tasks.forecast.forecasters", "Forecaster"),
     "Network": ("sim.network", "Network"),
     "Observation": ("sim.observation", "Observation"),
     "Program": ("sim.signals", "Program"),
     "ProgramRow": ("sim.signals", "ProgramRow"),
+    "RewardFacts": ("sim.environment.rewards", "RewardFacts"),
     "RunContext": ("controllers.base", "RunContext"),
     "RunResult": ("benchmarks.results.run_result", "RunResult"),
     "Scenario": ("scenarios.spec", "Scenario"),
@@ -57,19 +63,23 @@ _PLACES = {
     "make_env": ("sim.env", "make_env"),
     "make_parallel_env": ("sim.env", "make_parallel_env"),
     "make_text_env": ("llm.text_env", "make_text_env"),
+    "make_vec_env": ("sim.env", "make_vec_env"),
     "run": ("benchmarks.run.benchmark", "run"),
 }
 
 __all__ = [
+    "ActionError",
     "Controller",
     "ControllerError",
     "Decision",
+    "EnvOptions",
     "ForecastState",
     "Forecaster",
     "Network",
     "Observation",
     "Program",
     "ProgramRow",
+    "RewardFacts",
     "RunContext",
     "RunResult",
     "Scenario",
@@ -84,6 +94,7 @@ __all__ = [
     "make_env",
     "make_parallel_env",
     "make_text_env",
+    "make_vec_env",
     "run",
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -15,6 +15,9 @@ from xml.sax import SAXException
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.common.errors import ScenarioError, shorten
+from scenarios.common.input_files import Stamp, stamp
+from scenarios.common.net_values import WHAT, check_network
 from scenarios.spec import Scenario
 from sim.native.clearance import CHANGING, GREEN, YELLOW, Layout, NativeClearance
 from sim.native.nema import nema_stages
@@ -55,6 +58,9 @@ READABLE_TYPES = ("static", "actuated", "delay_based", "NEMA")
 
 class NetworkError(ValueError):
     """A network that cannot be used; the message is one sentence that names the file or the signal."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shorten(message))
 
 
 @dataclass(frozen=True)
@@ -188,7 +194,12 @@ class Network:
             NetworkError: a file is missing or broken, the network has no signals, or SUMO refuses the programs.
         """
         files = ProgramFiles(Path(net_file), tuple(map(Path, additional_files)), begin_s, end_s)
-        return _read(files, tuple(_stamp(path) for path in (files.net_file, *files.additional_files)))
+        try:
+            check_network(files.net_file)
+            added = tuple(stamp(path, "Additional file") for path in files.additional_files)
+            return _read(files, (stamp(files.net_file, WHAT), *added))
+        except ScenarioError as error:
+            raise NetworkError(str(error)) from error
 
     @classmethod
     def of(cls, scenario: Scenario) -> Network:
@@ -200,15 +211,8 @@ class Network:
         return cls.read(scenario.net_file, scenario.additional_files, scenario.begin_s, scenario.end_s)
 
 
-def _stamp(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError as error:
-        raise NetworkError(f"Network file {path} cannot be read ({error.strerror}); check the path.") from error
-
-
 @lru_cache(maxsize=16)
-def _read(files: ProgramFiles, _stamps: tuple[int, ...]) -> Network:
+def _read(files: ProgramFiles, _stamps: tuple[Stamp, ...]) -> Network:
     path = files.net_file
     net = _parse(path)
     try:
@@ -220,17 +224,29 @@ def _read(files: ProgramFiles, _stamps: tuple[int, ...]) -> Network:
     tls_ids = sorted({*(tl.getID() for tl in net.getTrafficLights()), *tables})
     if not tls_ids:
         raise NetworkError(f"Network file {path} has no traffic signals, so there is nothing to control.")
-    return _Builder(path, net, tls_ids, tables).build()
+    with _malformed(path):
+        return _Builder(path, net, tls_ids, tables).build()
 
 
 def _parse(path: Path) -> Any:
     import sumolib  # slow to import, and only needed here
 
+    with _malformed(path), contextlib.redirect_stderr(io.StringIO()):  # sumolib comments on harmless details
+        net = sumolib.net.readNet(
+            str(path), withPrograms=False, withConnections=True, withFoes=True, withPedestrianConnections=True
+        )
+    if not net.getEdges():
+        raise NetworkError(f"Network file {path} holds no roads; give a SUMO .net.xml file.")
+    return net
+
+
+@contextlib.contextmanager
+def _malformed(path: Path) -> Iterator[None]:
+    """What sumolib stumbles over, at once or when an element is first used, in one sentence."""
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # sumolib comments on harmless details
-            net = sumolib.net.readNet(
-                str(path), withPrograms=False, withConnections=True, withFoes=True, withPedestrianConnections=True
-            )
+        yield
+    except NetworkError:
+        raise
     except SAXException as error:
         detail = error.getMessage()
         raise NetworkError(f"Network file {path} is not a complete SUMO network: {detail}.") from error
@@ -243,9 +259,6 @@ def _parse(path: Path) -> Any:
         raise NetworkError(
             f"Network file {path} is not a complete SUMO network: a value is missing or malformed ({error})."
         ) from error
-    if not net.getEdges():
-        raise NetworkError(f"Network file {path} holds no roads; give a SUMO .net.xml file.")
-    return net
 
 
 class _Builder:

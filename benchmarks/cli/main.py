@@ -19,6 +19,7 @@ from benchmarks.cli import plot as plot_cli
 from benchmarks.cli import replay as replay_cli
 from benchmarks.cli import report as report_cli
 from benchmarks.cli import train_rl as rl_cli
+from scenarios.common.errors import shorten
 
 app = typer.Typer(
     add_completion=False,
@@ -36,6 +37,8 @@ OUR_PACKAGES = frozenset({"benchmarks", "scenarios", "sim", "controllers", "llm"
 STOPPED_CODE = 130
 STOPPED = "Stopped. What had been finished is kept; the same command goes on from there."
 DEBUG = "GREENLOOP_DEBUG"
+#: Letters of a message: a broken file can hold an id of megabytes.
+MOST_SHOWN = 1000
 
 
 @app.callback()
@@ -288,7 +291,7 @@ def _told(error: Exception) -> int:
         return STOPPED_CODE
     if os.environ.get(DEBUG):
         raise error
-    sentence = " ".join(str(error).split())
+    sentence = shorten(str(error), MOST_SHOWN)
     if type(error).__module__.partition(".")[0] in OUR_PACKAGES:
         typer.echo(f"greenloop: {sentence}", err=True)
         return 2

@@ -36,6 +36,8 @@ def execute(request: Request, display: Display) -> int:
     with SweepProgress() as progress:
         if planned.description:
             progress.console.print(escaped(planned.description))
+        for note in planned.notes:
+            progress.console.print(escaped(f"Note: {note}"))
         try:
             sweep = matrix.run(planned.cells, planned.out, planned.workers, progress, planned.cell_limit_s)
         except KeyboardInterrupt:
@@ -103,4 +105,5 @@ def _as_dict(planned: Plan, sweep: Sweep, made: Comparison | None, drawn: list[P
         "results": [str(path) for path in sweep.paths],
         "failed": [{"run": cell.name, "problem": problem} for cell, problem in sweep.failed],
         "figures": [str(path) for path in drawn],
+        "notes": list(planned.notes),
     }

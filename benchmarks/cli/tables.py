@@ -18,7 +18,7 @@ UNITS = {"s": "s/veh", "ms": "ms", "veh": "veh", "veh_h": "veh/h", "mps": "m/s",
 VERDICTS = {"baseline": "baseline", "better": "better", "worse": "worse", "open": "not significant"}
 EXPLAIN = "--explain says how the figures are made, --wide shows all columns."
 #: Columns of a ranking unless it is asked for whole, and of a whole one.
-NARROW, WIDE = 80, 150
+NARROW, WIDE = 80, 180
 
 
 def comparison(made: Comparison, wide: bool = False, explain: bool = False) -> list[Table | Text]:
@@ -113,7 +113,7 @@ def _wide_table(made: Comparison, case: Case) -> Table:
         "gridlock %",
         "seeds",
         "seeds for 5 %",
-        "ms a decision of\nall due signals\np50 / p95",
+        "ms a decision\n(all due signals)\np50 / p95",
     )
     for row in made.of(case.name):
         table.add_row(*_case_row(row, made.fewest_seeds, case.label(row.controller)))
@@ -211,7 +211,7 @@ def listing(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequen
     return table
 
 
-def stdout(width: int = WIDE) -> Console:
+def stdout(width: int = 150) -> Console:
     """A console for results, of this many columns where it is piped into a file."""
     probe = Console()
     return probe if probe.is_terminal else Console(width=width, highlight=False)

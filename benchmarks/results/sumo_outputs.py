@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.demand.route_files import VEHICLES, flattened, read_elements
+
 Floats = NDArray[np.float64]
 
 
@@ -277,12 +279,14 @@ def read_origins(route_files: tuple[Path, ...]) -> dict[str, Origin]:
     """Where every vehicle of the route files starts; an empty road where the file does not say.
 
     Raises:
-        OutputError: a file is missing or incomplete.
+        ScenarioError: a file is missing or incomplete.
     """
-    named = {route.get("id", ""): route.get("edges", "") for file in route_files for route in _elements(file, "route")}
+    named: dict[str, str] = {}
+    for top in read_elements(route_files):
+        named.update({route.get("id", ""): route.get("edges", "") for route in top.iter("route")})
     found: dict[str, Origin] = {}
-    for file in route_files:
-        for element in _elements(file, "vehicle", "trip"):
+    for element in flattened(read_elements(route_files)):
+        if element.tag in VEHICLES:
             route = element.find("route")
             edges = named.get(element.get("route", ""), "") if route is None else route.get("edges", "")
             first = (edges.split() or [""])[0]

@@ -85,6 +85,7 @@ class Plan:
     gridlock: GridlockRule = field(default=GRIDLOCK)
     cell_limit_s: float | None = None
     description: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def plan(request: Request) -> Plan:
@@ -108,7 +109,7 @@ def plan(request: Request) -> Plan:
     baseline = request.baseline or (suite.baseline if suite and keeps else None)
     if baseline is not None and baseline not in (*controllers, BEST):
         raise RequestError(f"The baseline '{baseline}' is not among the controllers: {', '.join(controllers)}.")
-    matrix.check(scenarios, controllers, seeds[0], request.out, request.decision_limit_s or MAKE_LIMIT_S)
+    notes = matrix.check(scenarios, controllers, seeds[0], request.out, request.decision_limit_s or MAKE_LIMIT_S)
     like = Cell(
         scenarios[0],
         controllers[0],
@@ -131,6 +132,7 @@ def plan(request: Request) -> Plan:
         suite.gridlock if suite else GRIDLOCK,
         request.cell_limit_s or None,
         f"Suite {suite.name} {suite.version}: {suite.description}" if suite else "",
+        notes,
     )
 
 

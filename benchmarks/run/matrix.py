@@ -27,11 +27,10 @@ from benchmarks.run import user_code
 from benchmarks.run.cell import Cell
 from benchmarks.run.cost import Costs
 from benchmarks.run.cost import words as expected_cost
-from benchmarks.run.drawn_run import planned_incidents
+from benchmarks.run.drawn_run import check_scenario
 from benchmarks.trace.trace_file import TRACE_SUFFIX
 from controllers import registry
 from controllers.time_limit import guarded
-from scenarios.demand.scheduled_trips import schedule
 from scenarios.spec import Scenario
 from sim.network import Network, NetworkError
 from sim.workers.base import Finished
@@ -102,8 +101,11 @@ def make_cells(
 
 def check(
     scenarios: Sequence[Scenario], controllers: Sequence[str], seed: int, folder: Path, limit_s: float = 60.0
-) -> None:
+) -> tuple[str, ...]:
     """Find before anything runs what would fail every cell; making one controller may take ``limit_s``.
+
+    Returns:
+        What is worth knowing before the results are read, one sentence each.
 
     Raises:
         NetworkError, ScenarioError, ControllerError, ResultError: one sentence about what cannot be used.
@@ -116,16 +118,17 @@ def check(
             user_code.check(controller, limit_s)
         elif entry is None or not entry.needs_model:  # a model is loaded where it is used
             guarded(controller, limit_s, registry.make, controller)
+    notes = []
     for scenario in scenarios:
-        network = Network.of(scenario)
-        planned_incidents(scenario, network, seed)
-        schedule(scenario, seed)  # cached: the workers find it done
-        if not network.controllable:
-            problems = " ".join(signal.problem for signal in network.signals if signal.problem)
+        checked = check_scenario(scenario, seed)
+        notes += [f"{scenario.name}: {note}" for note in checked.notes]
+        if not checked.network.controllable:
+            problems = " ".join(signal.problem for signal in checked.network.signals if signal.problem)
             raise NetworkError(f"{scenario.name} has no signal that can be controlled: {problems}")
     probe = folder / f".probe-{os.getpid()}"
     results.write_text(probe, "")
     probe.unlink()
+    return tuple(dict.fromkeys(notes))
 
 
 def run(

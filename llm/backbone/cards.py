@@ -13,6 +13,7 @@ from typing import Any
 
 from llm.backbone.default_model import GGUF_SHA256, NAME, WHEEL, BackboneError
 from llm.tasks.decide.prompt import PROMPT_VERSION
+from scenarios.common.files import read_json
 
 FILE, TEXT, HEAD = "greenloop.json", "CARD.md", "forecast_head.json"
 #: What adapters are trained for.
@@ -72,7 +73,7 @@ def write_card(folder: Path, card: Card) -> None:
 def _head_text(folder: Path) -> str:
     """What the card says of a forecast head beside the adapter; nothing where there is none."""
     try:
-        head = json.loads((folder / HEAD).read_text(encoding="utf-8"))
+        head = read_json(folder / HEAD, allow_nan=True)
     except (OSError, ValueError):
         return ""
     losses = head["losses"]
@@ -95,7 +96,7 @@ def read_card(folder: Path) -> Card | None:
     if not file.is_file():
         return None
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file, allow_nan=True)
         lists = {name: tuple(found.get(name, ())) for name in ("commands", "results", "limits")}
         card = Card(**{**found, **lists})
         if type(card.layers) is not int or type(card.prompt_version) is not int or card.layers < 1:

@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from scenarios.cityflow.network import length_m
 from scenarios.cityflow.reader import Flow, RoadNet, Vehicle, links_of
-from scenarios.demand.scheduled_trips import write_routes
+from scenarios.demand.route_files import write_routes
 from scenarios.spec import ScenarioError
 
 

@@ -1,4 +1,4 @@
-"""How long a message may be."""
+"""The error of everything that brings a scenario, and how long a message may be."""
 
 from __future__ import annotations
 
@@ -14,3 +14,10 @@ def shorten(text: str, most: int = MOST_LETTERS) -> str:
         return line
     end = min(_END_LETTERS, most // 3)
     return f"{line[: most - end - 5]} ... {line[-end:]}"
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be run; the message is one sentence that names the file and the key."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shorten(message))

@@ -18,7 +18,7 @@ from scenarios.counts.route_flows import RouteFlows
 from scenarios.counts.table import Count, Detector, read_counts
 from scenarios.counts.turn_shares import Plausibility, TurnCounter
 from scenarios.demand.car_streets import Street, read_streets
-from scenarios.demand.scheduled_trips import write_routes
+from scenarios.demand.route_files import write_routes
 from scenarios.spec import Scenario
 
 _CAR = '<vType id="car" vClass="passenger" speedDev="0.1"/>'

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from scenarios.common.clock import format_seconds
 from scenarios.common.sumo_tools import run_tool
 from scenarios.counts.table import Count
 from scenarios.counts.turn_shares import Plausibility
@@ -147,16 +148,17 @@ def measure(
         ScenarioError: SUMO refused it.
     """
     asked, end_s = folder / "measure.add.xml", max(end for _, end in intervals)
-    outputs = {begin_s: folder / f"measured_{begin_s:g}.xml" for begin_s, _ in intervals}
+    outputs = {begin_s: folder / f"measured_{format_seconds(begin_s)}.xml" for begin_s, _ in intervals}
     root = ElementTree.Element("additional")
     for begin_s, stop_s in intervals:
-        times = {"begin": f"{begin_s:g}", "end": f"{stop_s:g}", "file": str(outputs[begin_s].resolve())}
-        ElementTree.SubElement(root, "edgeData", {"id": f"m{begin_s:g}", "excludeEmpty": "true", **times})
+        begin, end = format_seconds(begin_s), format_seconds(stop_s)
+        times = {"begin": begin, "end": end, "file": str(outputs[begin_s].resolve())}
+        ElementTree.SubElement(root, "edgeData", {"id": f"m{begin}", "excludeEmpty": "true", **times})
     asked.write_bytes(ElementTree.tostring(root))
     quiet = ["--time-to-teleport", "-1", "--no-step-log", "--no-warnings", "--xml-validation", "never"]
-    routes = ",".join(map(str, scenario.route_files))
-    arguments = ["-n", scenario.net_file, "-r", routes, "-a", ",".join(map(str, [*scenario.additional_files, asked]))]
-    run_tool("sumo", [*arguments, "-b", scenario.begin_s, "-e", end_s, *quiet], f"Driving {scenario.name}")
+    arguments: list[object] = ["-n", scenario.net_file, "-r", scenario.route_files]
+    arguments += ["-a", [*scenario.additional_files, asked], "-b", format_seconds(scenario.begin_s)]
+    run_tool("sumo", [*arguments, "-e", format_seconds(end_s), *quiet], f"Driving {scenario.name}")
     found = {}
     for begin_s, file in outputs.items():
         for edge in ElementTree.parse(file).getroot().iter("edge"):

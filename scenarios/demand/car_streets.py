@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax import SAXException
 
+from scenarios.common.net_values import check_network
 from scenarios.spec import ScenarioError
 
 
@@ -47,14 +48,14 @@ def read_streets(net_file: Path) -> dict[str, Street]:
     """
     import sumolib  # slow to import, and only needed here
 
-    if not net_file.is_file():
-        raise ScenarioError(f"Network file {net_file} cannot be read (no such file); check the path.")
+    check_network(net_file)
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # it comments on harmless details
             net = sumolib.net.readNet(str(net_file))
+            every = net.getEdges(withInternal=False)
+            streets = {edge.getID(): _street(edge) for edge in every if edge.allows("passenger")}
     except (OSError, SAXException, KeyError, ValueError, AttributeError, TypeError, IndexError) as error:
         raise ScenarioError(f"Network file {net_file} is not a complete SUMO network ({error}).") from error
-    streets = {edge.getID(): _street(edge) for edge in net.getEdges(withInternal=False) if edge.allows("passenger")}
     if not streets:
         raise ScenarioError(f"Network file {net_file} holds no roads for cars; give a SUMO .net.xml file.")
     return streets

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
+from scenarios.common.clock import format_seconds
 from sim.network import REACH_M, Network
 from sim.timings import Timings
 
@@ -116,8 +117,8 @@ def sumo_arguments(
     arguments = {
         "--net-file": network.net_file,
         "--route-files": ",".join(map(str, route_files)),
-        "--begin": f"{begin_s:g}",
-        "--end": f"{end_s:g}",
+        "--begin": format_seconds(begin_s),
+        "--end": format_seconds(end_s),
         "--step-length": "1",
         "--seed": seed,
         # Jams must show: a teleported vehicle would make a gridlock look like progress.

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.common.errors import shorten
+from scenarios.common.sumo_tools import PlainNames
 from scenarios.demand.scheduled_trips import Schedule, schedule
 from scenarios.incidents import scheduled_incidents as incidents
 from scenarios.road_users import may_have_others
@@ -36,6 +37,7 @@ from sim.engine.branching import BranchResult
 from sim.engine.command import OutputFiles, SessionOptions, sumo_arguments
 from sim.engine.pulse import ALIVE
 from sim.engine.road_users import RoadUsers
+from sim.engine.scene import LaneShape, Scene
 from sim.engine.server import Start
 from sim.incidents.events import SUMO_OPTIONS
 from sim.native.timetables import without_switches
@@ -116,6 +118,7 @@ class Session:
         self._is_torn = False  # a message was interrupted half-way, so what comes next in the pipe has no meaning
         self._policy: object = None
         self._temporary: Path | None = None
+        self._names: PlainNames | None = None
         _live.add(self)
 
     def __enter__(self) -> Session:
@@ -142,11 +145,12 @@ class Session:
         self.demand = schedule(self.scenario, self.seed)
         at_signals = frozenset(self.network.lane_edge)
         planned = incidents.schedule(self.scenario, self.network.roads, self.seed, signalled=at_signals)
-        self.files = OutputFiles(self._work_dir())
+        names = self._names = PlainNames()
+        self.files = OutputFiles(names.folder(self._work_dir()))
         arguments = sumo_arguments(
-            self.network,
-            self.demand.route_files,
-            self._additional_files(),
+            replace(self.network, net_file=names.path(self.network.net_file)),
+            tuple(map(names.path, self.demand.route_files)),
+            tuple(map(names.path, self._additional_files(self.demand.additional_files))),
             self.scenario.begin_s,
             self.scenario.end_s,
             self.seed,
@@ -156,7 +160,7 @@ class Session:
         )
         arguments += SUMO_OPTIONS if planned else ()
         self._launch()
-        others = may_have_others((*self.demand.route_files, *self.scenario.additional_files))
+        others = may_have_others((*self.demand.route_files, *self.demand.additional_files))
         options = replace(self.options, work_dir=None, road_users=self.options.road_users and others)
         message = Start(arguments, self.network, self.scenario, planned, self.seed, self.timings, options)
         observation: Observation = self._ask("start", message)
@@ -194,6 +198,21 @@ class Session:
         """Read the present state again."""
         observation: Observation = self._ask("observe")
         return observation
+
+    def scene(self) -> Scene:
+        """All vehicles and lights now, for a picture."""
+        scene: Scene = self._ask("scene")
+        return scene
+
+    def lane_shapes(self) -> dict[str, LaneShape]:
+        """Every lane by id, for a picture."""
+        shapes: dict[str, LaneShape] = self._ask("lane_shapes")
+        return shapes
+
+    def passed_veh(self) -> NDArray[np.float64]:
+        """(S,) vehicles that left each signal's incoming roads since this was asked last; zeros the first time."""
+        passed: NDArray[np.float64] = self._ask("passed")
+        return passed
 
     def branch(
         self, candidates: Sequence[Mapping[str, Decision | int]], horizons_s: Sequence[float], policy: object = None
@@ -240,6 +259,9 @@ class Session:
         if self._temporary is not None and self._owner == os.getpid():
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = None
+        if self._names is not None:
+            self._names.close()
+            self._names = None
 
     def _work_dir(self) -> Path:
         if self.options.work_dir is None:
@@ -251,10 +273,10 @@ class Session:
             raise SessionError(f"Work folder {self.options.work_dir} cannot be made ({error.strerror}).") from error
         return self.options.work_dir
 
-    def _additional_files(self) -> tuple[Path, ...]:
-        """The scenario's additional files, without the program switches that the session makes itself."""
+    def _additional_files(self, files: Sequence[Path]) -> tuple[Path, ...]:
+        """Additional files without the program switches that the session makes itself."""
         switched = frozenset(s.id for s in self.network.controllable if s.switches)
-        return tuple(without_switches(file, switched, self.files.folder) for file in self.scenario.additional_files)
+        return tuple(without_switches(file, switched, self.files.folder) if switched else file for file in files)
 
     def _launch(self) -> None:
         self._pipe, theirs = Pipe()

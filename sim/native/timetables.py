@@ -7,7 +7,6 @@ is kept by content in the user's cache.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import subprocess
@@ -19,9 +18,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from scenarios.common.input_files import open_input
 from scenarios.common.sumo_tools import cache_root, cached, sumo_version
 from scenarios.spec import ScenarioError
 
+WHAT = "File with signal programs"
 #: The elements of an additional file that say which program a signal runs.
 PROGRAM_TAGS = ("tlLogic", "WAUT", "wautJunction")
 #: WAUT procedures of SUMO that switch at once, so that greenloop can make the switch itself.
@@ -145,16 +146,9 @@ def _wauts(elements: Sequence[ElementTree.Element]) -> list[tuple[str, str]]:
     return [(e.get("junctionID", ""), e.get("procedure", "")) for e in elements if e.tag == "wautJunction"]
 
 
-def open_xml(file: Path) -> Any:
-    """Open an XML file for reading bytes, packed or not."""
-    with file.open("rb") as stream:
-        packed = stream.read(2) == b"\x1f\x8b"
-    return gzip.open(file, "rb") if packed else file.open("rb")
-
-
 def _elements(file: Path, depth: int = 0) -> Iterator[ElementTree.Element]:
     """The elements of a file that are about signal programs, those of included files as well."""
-    with open_xml(file) as stream:
+    with open_input(file, WHAT) as stream:
         parents: list[ElementTree.Element] = []
         for event, element in ElementTree.iterparse(stream, events=("start", "end")):
             if event == "start":
@@ -283,7 +277,7 @@ def without_switches(file: Path, signals: frozenset[str], folder: Path) -> Path:
 
 
 def _stripped(file: Path, signals: frozenset[str], folder: Path, depth: int) -> Path:
-    with open_xml(file) as stream:
+    with open_input(file, WHAT) as stream:
         tree = ElementTree.parse(stream)
     changed = False
     for parent in list(tree.iter()):

@@ -17,7 +17,7 @@ from scenarios.counts.demand import Counted, Wanted, from_counts
 from scenarios.counts.geh import Fit, Fitted, geh, measure
 from scenarios.counts.table import Count, Detector, read_counts, read_detectors
 from scenarios.demand.car_streets import read_streets
-from scenarios.demand.scheduled_trips import read_departures
+from scenarios.demand.route_files import read_departures
 from scenarios.spec import ScenarioError
 
 LANES = {"north": 1, "south": 2, "-12#0": 1}
@@ -346,6 +346,6 @@ def test_the_command_refuses_in_one_sentence(
 def test_a_network_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.net.xml").write_text("<net>")
     file = _table(tmp_path, HEAD + "north,0,900,5\n")
-    for net, expected in ((tmp_path / "a.net.xml", "not a complete"), (tmp_path / "b.net.xml", "cannot be read")):
+    for net, expected in ((tmp_path / "a.net.xml", "is not complete XML"), (tmp_path / "b.net.xml", "cannot be read")):
         with pytest.raises(ScenarioError, match=expected):
             from_counts(net, Wanted(file), tmp_path, "a")

@@ -114,12 +114,12 @@ def test_a_network_without_signals_is_refused(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         (None, "cannot be read"),
-        ("", "is not a complete SUMO network"),
-        ("<net><edge id='a'", "is not a complete SUMO network"),
-        ("<routes/>", "holds no roads"),
+        ("", "is not complete XML"),
+        ("<net><edge id='a'", "is not complete XML"),
+        ("<routes/>", "holds <routes>, not <net>"),
         ("<net></net>", "is not a complete SUMO network: 'version' is missing, an attribute"),
         ("<net version='x.y'></net>", "a value is missing or malformed"),
-        ("not xml at all", "is not a complete SUMO network"),
+        ("not xml at all", "is not complete XML"),
     ],
 )
 def test_a_broken_network_file_is_one_sentence(tmp_path: Path, content: str | None, sentence: str) -> None:
@@ -135,7 +135,7 @@ def test_a_broken_network_file_is_one_sentence(tmp_path: Path, content: str | No
 
 def test_validating_a_file_that_is_no_network_says_so(tmp_path: Path) -> None:
     (tmp_path / "my.rou.xml").write_text('<routes><vehicle id="a" depart="0"><route edges="e"/></vehicle></routes>')
-    with pytest.raises(NetworkError, match=r"my\.rou\.xml holds no roads; give a SUMO \.net\.xml file"):
+    with pytest.raises(NetworkError, match=r"my\.rou\.xml holds <routes>, not <net>; give a SUMO \.net\.xml file"):
         execute(str(tmp_path / "my.rou.xml"), None, (), as_json=False)
 
 
@@ -151,7 +151,7 @@ def test_a_truncated_real_network_is_one_sentence(tmp_path: Path) -> None:
     whole = registry.load("cologne1").net_file.read_text()
     path = tmp_path / "half.net.xml"
     path.write_text(whole[: len(whole) // 2])
-    with pytest.raises(NetworkError, match="not a complete SUMO network"):
+    with pytest.raises(NetworkError, match="is not complete XML"):
         Network.read(path)
 
 

@@ -40,6 +40,7 @@ from llm.tasks.decide.trainer import (
     Training,
     regret_metrics,
 )
+from scenarios.common.files import read_json
 
 SETTINGS_FILE, METRICS_FILE = "training.json", "metrics.json"
 #: Methods whose adapters can be gone on from; the shapes of adalora change on the way, and PEFT refuses prefixes.
@@ -190,7 +191,7 @@ def _split(folder: Path, split: str, folders: Sequence[Path]) -> list[Record]:
 
 def _settings(file: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        return dict(read_json(file, allow_nan=True))
     except (OSError, ValueError, TypeError) as error:
         raise TrainingError(f"Settings {file} are damaged; choose another folder, or delete this one.") from error
 
@@ -422,7 +423,7 @@ def _is_complete(checkpoint: Path) -> bool:
         for weights in checkpoint.glob("*.safetensors"):
             with safe_open(weights, "pt"):
                 pass
-        return "global_step" in json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        return "global_step" in read_json(checkpoint / "trainer_state.json", allow_nan=True)
     except (OSError, ValueError, TypeError, SafetensorError):
         return False
 
@@ -430,7 +431,7 @@ def _is_complete(checkpoint: Path) -> bool:
 def _ended(out: Path) -> dict[str, Any]:
     """The metrics of a training that ended, written last of all; empty for any other."""
     try:
-        found = dict(json.loads((out / METRICS_FILE).read_text(encoding="utf-8")))
+        found = dict(read_json(out / METRICS_FILE, allow_nan=True))
     except (OSError, ValueError, TypeError):
         return {}
     return found if "history" in found else {}
@@ -443,7 +444,7 @@ def _note(out: Path, before: dict[str, float]) -> dict[str, float]:
 
 def _noted(out: Path) -> dict[str, float]:
     try:
-        found = dict(json.loads((out / "before.json").read_text(encoding="utf-8")))
+        found = dict(read_json(out / "before.json", allow_nan=True))
     except (OSError, ValueError, TypeError):
         return {}
     return found if "eval_loss" in found else {}

@@ -17,6 +17,7 @@ from llm.backbone.loading import BackboneError
 from llm.tasks.forecast.prompt import FORECAST_PROMPT_VERSION
 from llm.tasks.forecast.scaled_space import BAND, FACTS_VERSION
 from llm.tasks.forecast.state import HORIZONS_MIN, QUANTILES, TARGETS
+from scenarios.common.files import read_json
 
 FILE, ABOUT = "forecast_head.safetensors", cards.HEAD
 _SHAPE = (len(HORIZONS_MIN), len(TARGETS))
@@ -102,7 +103,7 @@ class QuantileHead(nn.Module):
         if not (folder / FILE).is_file():
             raise BackboneError(f"Folder {folder} holds no {FILE}; run 'greenloop train-forecast' to make one.")
         try:
-            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            about = read_json(folder / ABOUT, allow_nan=True)
             versions = about["prompt_version"], about["facts_version"]
             if missing := {"base", "base_sha256", "adapter_sha256", "layers"} - set(about):
                 raise ValueError(f"{ABOUT} lacks {', '.join(sorted(missing))}")

@@ -95,6 +95,19 @@ def test_a_controller_that_starves_road_users_is_marked_in_the_delay_figure() ->
     plt.close(figure)
 
 
+@pytest.mark.parametrize("scenario", ["cologne1", "a-town-with-a-long-name"])
+def test_a_long_title_and_the_line_beside_it_keep_apart(scenario: str) -> None:
+    runs = tuple(make_result(name, seed, scenario_name=scenario) for name in BASES for seed in (1, 2, 3))
+    with style.style():
+        figure = delay(Group(scenario, "native", runs))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    (title,) = (text for text in axes.findobj(plt.Text) if text.get_text() == f"{scenario}, 60 min, with incidents")
+    (quiet,) = (text for text in axes.texts if text.get_text().startswith("native timings"))
+    assert not title.get_window_extent().overlaps(quiet.get_window_extent())
+    plt.close(figure)
+
+
 def test_one_seed_one_controller_and_no_incidents_draw() -> None:
     run = make_result("my/file.py:Mine", 4)
     run = run.model_copy(update={"scenario": run.scenario.model_copy(update={"incidents": ()})})

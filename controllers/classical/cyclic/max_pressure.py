@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from controllers.classical.cyclic import CyclicController
+from controllers.classical.cyclic.cycle import CyclicController
 from controllers.classical.max_pressure import MaxPressure
 from controllers.parameters import check_number
 from sim.network import Network, Signal

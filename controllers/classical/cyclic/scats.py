@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.base import ControllerError
-from controllers.classical.cyclic import CyclicController
+from controllers.classical.cyclic.cycle import CyclicController
 from controllers.classical.phase_choice import PhaseTable, fill_unknown
 from controllers.parameters import check_flag, check_number
 from sim.network import Network, Signal
@@ -206,7 +206,7 @@ class _Group:
         self._next_s = -math.inf
 
     def _bounded_s(self, cycle_s: float) -> float:
-        return min(max(cycle_s, self.scats.cycle_min_s), self.scats.cycle_max_s)
+        return float(min(max(cycle_s, self.scats.cycle_min_s), self.scats.cycle_max_s))
 
     def note(self, signal: Signal, degree: float, time_s: float) -> None:
         """Take note of a signal's highest degree of saturation; once a cycle, change the cycle and the plan."""
@@ -229,7 +229,7 @@ class _Group:
         """How much later than now a cycle should begin, -cycle / 2 to cycle / 2; 0 for signals without an offset."""
         if signal.index not in self._offsets_s:
             return 0.0
-        late_s = (self._offsets_s[signal.index] - time_s) % self.cycle_s
+        late_s = float((self._offsets_s[signal.index] - time_s) % self.cycle_s)
         return late_s if late_s <= self.cycle_s / 2 else late_s - self.cycle_s
 
     def _planned_offsets_s(self) -> dict[int, float]:

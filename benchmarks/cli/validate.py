@@ -9,9 +9,9 @@ from typing import Any
 
 import typer
 
-from benchmarks.cli.signal_facts import SignalFacts, clearance_words, protected_foes, signal_facts
-from benchmarks.cli.signal_facts import notes as signal_notes
 from benchmarks.cli.tables import listing, stdout
+from benchmarks.networks.signal_facts import SignalFacts, clearance_words, protected_foes, signal_facts
+from benchmarks.networks.signal_facts import notes as signal_notes
 from benchmarks.run.drawn_run import check_scenario
 from scenarios import registry
 from scenarios.demand.sumo_routes import Sources, check_load
@@ -107,8 +107,10 @@ def _target(target: str | None, net: Path | None, routes: tuple[Path, ...]) -> t
 def _show(findings: Findings) -> None:
     console = stdout()
     console.print(_headline(findings), markup=False, highlight=False, soft_wrap=True)
-    heads = ("signal", "program", "phases", "movements", "crossings", "lanes", "foe pairs", "protected")
-    heads += ("yellow s", "change s", "cycle s", "neighbours")
+    heads = (
+        *("signal", "program", "phases", "movements", "crossings", "lanes", "foe pairs", "protected", "yellow s"),
+        *("change s", "cycle s", "neighbours"),
+    )
     rows = [
         (
             _short(signal.id),

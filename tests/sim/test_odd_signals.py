@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.cli.signal_facts import notes, signal_facts
+from benchmarks.networks.signal_facts import notes, signal_facts
 from controllers import registry as controllers
 from controllers.base import RunContext
 from controllers.classical.fixed_time import FixedTime
@@ -24,9 +24,9 @@ from sim.safety.decisions import Decision, DecisionError, Program, ProgramRow, c
 from sim.safety.intergreen import Intergreens
 from sim.signals import Service, SignalMachine
 from sim.timings import CLEARANCE, NATIVE, Timings
-from tests.support import odd_networks as odd
-from tests.support.light_checker import LightChecker
-from tests.support.wild_decisions import ODD, run_wild
+from tests.support.lights import odd_networks as odd
+from tests.support.lights.light_checker import LightChecker
+from tests.support.lights.wild_decisions import ODD, run_wild
 
 DAY = odd.logic(odd.TWO_STAGES, "day")
 NIGHT = odd.logic(odd.FOUR_STAGES, "night")
@@ -179,7 +179,7 @@ def test_an_offset_may_be_the_begin_and_states_must_not_be_short(tmp_path: Path)
     short = [(seconds, state[:8]) for seconds, state in odd.TWO_STAGES]
     with pytest.raises(NetworkError, match=r"governs link 11, but program '0' has states of 8 letters"):
         read(tmp_path, odd.logic(short))
-    with pytest.raises(NetworkError, match='has duration="long"; give seconds'):
+    with pytest.raises(NetworkError, match="duration is 'long'"):
         read(tmp_path, odd.logic(odd.TWO_STAGES).replace('duration="30"', 'duration="long"', 1))
 
 

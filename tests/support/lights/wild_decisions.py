@@ -1,6 +1,6 @@
 """Wild decisions on one signal: phases, holds and whole programs mixed, possible and impossible ones.
 
-``python -m tests.support.wild_decisions 1000000`` runs so many on every odd network and prints what was found.
+``python -m tests.support.lights.wild_decisions 1000000`` runs so many on every odd network and prints what was found.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sim.safety.decisions import Decision, DecisionError, Program, ProgramRow, c
 from sim.safety.intergreen import Intergreens
 from sim.signals import Service
 from sim.timings import NATIVE
-from tests.support import odd_networks as odd
-from tests.support.fake_sumo import FakeLights
-from tests.support.light_checker import LightChecker
+from tests.support.lights import odd_networks as odd
+from tests.support.lights.fake_sumo import FakeLights
+from tests.support.lights.light_checker import LightChecker
 
 ODD = {
     "two stages": ((odd.logic(odd.TWO_STAGES),), {}),

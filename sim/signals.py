@@ -98,7 +98,7 @@ class Service:
     @property
     def longest_s(self) -> int:
         """An intergreen and the longest minimum green."""
-        return self.intergreen_s + max(self.min_green_s)
+        return self.intergreen_s + max(self.min_green_s, default=0)
 
 
 def least_green_s(signal: Signal, timings: Timings, state: str) -> int:
@@ -153,6 +153,7 @@ class SignalMachine:
         self._waiting_in = ""
         self.repairs: Counter[str] = Counter()
         self.switches = 0
+        self._rescued: int | None = None
         self._change: list[str] = []
         self._credit_s = 0.0
         self._time_s = 0  # of this machine's own clock: the second that comes next
@@ -217,6 +218,10 @@ class SignalMachine:
             self._green_end_s[link] = self._time_s - 1
         self._green_links = now
 
+    def rescue(self, link: int) -> None:
+        """Serve a link as soon as minimum greens allow: an installed program has kept it red for too long."""
+        self._rescued = link
+
     @property
     def is_overdue(self) -> bool:
         """Whether a phase has to be forced now, or is being served because it was."""
@@ -240,6 +245,7 @@ class SignalMachine:
         if forced is None:
             return False
         self.repairs["max_red"] += forced != wanted
+        self._rescued = None
         self._switch(forced)
         self.hold_s = 0
         return True
@@ -250,6 +256,11 @@ class SignalMachine:
         If the phases that waiting links need were served one after the other, each for its minimum, the k-th would
         start after k intergreens and k - 1 minimum greens. One more service is left for a free choice before that.
         """
+        if self._rescued is not None:
+            return max(
+                (p for p, green in enumerate(self._green) if self._rescued in green),
+                key=lambda p: sum(self.red_s[link] for link in self._green[p]),
+            )
         links = len(self.red_s) - self.red_s.count(0)
         if not links or max(self.red_s) < self.max_red_s - (links + 1) * self.service_s - 1:
             return None

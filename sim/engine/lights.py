@@ -137,12 +137,12 @@ class Lights:
             if not self._is_taken(signal_id):
                 self.conn.trafficlight.setProgram(signal_id, program)
                 self._look_now(signal_id)
+        for signal_id in list(self._returning):
+            if not self.machines[signal_id].is_overdue:
+                self._install(signal_id, self._returning.pop(signal_id))
         if self._joining:
             self._join()
-        for signal_id, machine in list(self.machines.items()):
-            if signal_id in self._returning and not machine.is_overdue:
-                self._install(signal_id, self._returning.pop(signal_id))
-                continue
+        for signal_id, machine in self.machines.items():
             state = machine.tick()
             if state != self._shown.get(signal_id):
                 self.conn.trafficlight.setRedYellowGreenState(signal_id, state)
@@ -158,9 +158,11 @@ class Lights:
         overdue = [name for name, red_until_s in self._red_until_s.items() if red_until_s <= time_s]
         for signal_id in overdue:
             if signal_id not in self._joining:
-                program = self._guards[signal_id].program
-                self._machine(signal_id)
-                self._returning[signal_id] = program
+                guard = self._guards[signal_id]
+                self._pass_guarded_time(signal_id)
+                link = guard.most_overdue(self.auditors[signal_id].state, self._calls(signal_id))
+                self._machine(signal_id).rescue(link)
+                self._returning[signal_id] = guard.program
 
     def audit(self) -> None:
         """Look at the lights of every program that may have changed them, and note when the next one may.
@@ -210,6 +212,10 @@ class Lights:
 
     # --- handing over ----------------------------------------------------------------------------------------------
 
+    def is_steered(self, signal_id: str) -> bool:
+        """Whether a signal's lights are set second by second: under a machine, or on the way into a program."""
+        return signal_id in self.machines or signal_id in self._joining
+
     def _is_taken(self, signal_id: str) -> bool:
         return signal_id in self.machines or signal_id in self._guards
 
@@ -242,7 +248,8 @@ class Lights:
     def _install(self, signal_id: str, program: Program) -> None:
         signal, auditor = self._signals[signal_id], self.auditors[signal_id]
         red_s = self._red_so_far(signal_id)
-        self._guards[signal_id] = ProgramGuard(signal, program, Service.of(signal, self.timings).max_red_s, red_s)
+        service = Service.of(signal, self.timings)
+        self._guards[signal_id] = ProgramGuard(signal, program, service.max_red_s, service.longest_s, red_s)
         self._guarded_s[signal_id] = self.time_s
         machine = self.machines.pop(signal_id, None)
         if machine is not None:

@@ -18,16 +18,20 @@ class ProgramGuard:
 
     The limit is the maximum red of the signal state machine, or the cycle of the network's own program if that is
     longer. For links that an adaptive program serves it is what its rows may take at most, each counted as one
-    maximum red and all together as ``LONGEST_ADAPTIVE_RED_S`` at most.
+    maximum red and all together as ``LONGEST_ADAPTIVE_RED_S`` at most. Links that the program never serves wait all at
+    once, so that there must be time to serve them one after the other.
 
     Args:
         signal: the signal.
         program: what was installed.
         max_red_s: the maximum red of the signal's state machine, s.
+        service_s: what it takes to serve one phase, s.
         red_s: how long each link has been red so far, s.
     """
 
-    def __init__(self, signal: Signal, program: Program, max_red_s: int, red_s: Sequence[float]) -> None:
+    def __init__(
+        self, signal: Signal, program: Program, max_red_s: int, service_s: int, red_s: Sequence[float]
+    ) -> None:
         self.signal, self.program = signal, program
         self.red_s = list(red_s)
         self._served = sorted(frozenset().union(*(phase.links for phase in signal.phases)))
@@ -37,12 +41,21 @@ class ProgramGuard:
             link: max(usual_s, _adaptive_red_s(program, link, max_red_s) if program.type != "static" else 0.0)
             for link in self._served
         }
+        unserved = [link for link in self._served if not any(row.state[link] in GREEN for row in program.rows)]
+        needed = sum(any(link in unserved for link in phase.links) for phase in signal.phases)
+        for link in unserved:
+            self._limit_s[link] = max(float(service_s), max_red_s - needed * service_s)
 
     def pass_time(self, state: str, called: Sequence[bool], seconds: float) -> None:
         """Add time in which ``state`` was shown; links without a call, or green, begin anew."""
         for link in self._served:
             waits = called[link] and state[link] not in GREEN
             self.red_s[link] = self.red_s[link] + seconds if waits else 0.0
+
+    def most_overdue(self, state: str, called: Sequence[bool]) -> int:
+        """The link that is nearest to its limit, or farthest beyond it."""
+        waiting = [link for link in self._served if called[link] and state[link] not in GREEN]
+        return min(waiting or self._served, key=lambda link: self._limit_s[link] - self.red_s[link])
 
     def left_s(self, state: str, called: Sequence[bool]) -> float:
         """Seconds until a link reaches its limit if nothing changes; infinite where none waits."""

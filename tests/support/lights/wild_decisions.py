@@ -77,9 +77,9 @@ def run_wild(net_file: Path, decisions: int, seed: int) -> Wild:
         wild.decisions += 1
         for _ in range(rng.choice((1, 1, 2, 3, 5, 5, 5, 8, 13, 30, 200 if rng.random() < 0.1 else 5))):
             lights.before_step()
+            free = not lights.is_steered(signal.id)
             fake.step()
             lights.after_step(fake.time_s)
-            free = signal.id not in lights.machines and signal.id not in lights._joining
             checker.see(fake.state, free)
             wild.seconds += 1
             if fake.time_s < 200:  # what the native program had kept red before is nobody's fault
@@ -98,7 +98,7 @@ def _red_limit_s(signal: Signal) -> int:
     """The maximum red, or that of the longest adaptive program here, and what ending a program takes on top of that."""
     service = Service.of(signal, NATIVE)
     adaptive_s = 3 * (max(service.min_green_s) + LONGEST_EXTENSION_S) + 4 * service.intergreen_s
-    return max(service.max_red_s, adaptive_s) + 3 * service.longest_s
+    return max(service.max_red_s, adaptive_s) + (len(signal.phases) + 1) * service.longest_s
 
 
 def _any_decision(rng: random.Random, signal: Signal) -> Decision | int:

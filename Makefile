@@ -61,34 +61,35 @@ PERCENT := 100
 RUNS = $$((($(1) * $(PERCENT) + 99) / 100))
 THREADS := 2
 DEVICE := cpu
-FORECASTS := $(BIN)/greenloop collect-forecasts --out $(ADAPTER)/forecasts
-HEAD := $(BIN)/greenloop train-forecast --threads $(THREADS) --device $(DEVICE) --records $(ADAPTER)/forecasts \
-  --train-limit 1500 --validation-limit 500
-COLLECT := $(BIN)/greenloop collect --per-episode 60 --forecast-head $(ADAPTER)/head
-TRAIN := $(BIN)/greenloop train --threads $(THREADS) --device $(DEVICE) --layers 4 --distil 0.9
+FORECASTS := $(BIN)/greenloop collect forecast --out $(ADAPTER)/forecasts
+HEAD := $(BIN)/greenloop train forecast --threads $(THREADS) --device $(DEVICE) --records $(ADAPTER)/forecasts \
+  --set train_limit=1500 --set validation_limit=500
+COLLECT := $(BIN)/greenloop collect decide --set records_per_episode=60 --set forecast_head=$(ADAPTER)/head
+TRAIN := $(BIN)/greenloop train decide --threads $(THREADS) --device $(DEVICE) --set layers=4 --set task.distil=0.9 \
+  --set epochs=1
 NET := phase_net:folder=$(ADAPTER)/first/phase_net
-MORE := $(COLLECT) --draw-seed 1 --drive $(NET) --drive $(NET) --drive holding --out $(ADAPTER)/more
+MORE := $(COLLECT) --set draw_seed=1 --set "drive=['$(NET)', '$(NET)', holding]" --out $(ADAPTER)/more
 # Without branches: the plain network answers. Crowded junctions, and lanes that have waited for minutes.
-CHEAP := $(COLLECT) --no-branches --per-episode 330 --draw-seed 2 --drive $(NET)
-CROWDED := $(CHEAP) --demand-scales 1.2 2.4 --out $(ADAPTER)/crowded
-STARVED := $(CHEAP) --imagined 0.7 --out $(ADAPTER)/starved
+CHEAP := $(COLLECT) --set branches=false --set records_per_episode=330 --set draw_seed=2 --set "drive=['$(NET)']"
+CROWDED := $(CHEAP) --set "demand_scales=[1.2, 2.4]" --out $(ADAPTER)/crowded
+STARVED := $(CHEAP) --set imagined_share=0.7 --out $(ADAPTER)/starved
 adapter: $(VENV)/.ready
 	$(FORECASTS) --split validation --runs $(call RUNS,12)
 	$(FORECASTS) --split train --runs $(call RUNS,84)
-	test -e $(ADAPTER)/head/forecast_head.json || $(HEAD) --out $(ADAPTER)/head
-	$(COLLECT) --scenarios validation --episodes $(call RUNS,30) --out $(ADAPTER)/records
-	$(COLLECT) --scenarios train --episodes $(call RUNS,300) --out $(ADAPTER)/records
-	$(TRAIN) --records $(ADAPTER)/records --epochs 1 --learning-rate 2e-3 --out $(ADAPTER)/first
-	$(MORE) --scenarios validation --episodes $(call RUNS,15)
-	$(MORE) --scenarios train --episodes $(call RUNS,150)
-	$(CROWDED) --scenarios validation --episodes $(call RUNS,6)
-	$(CROWDED) --scenarios train --episodes $(call RUNS,70)
-	$(STARVED) --scenarios validation --episodes $(call RUNS,6)
-	$(STARVED) --scenarios train --episodes $(call RUNS,80)
+	$(HEAD) --out $(ADAPTER)/head
+	$(COLLECT) --split validation --runs $(call RUNS,30) --out $(ADAPTER)/records
+	$(COLLECT) --split train --runs $(call RUNS,300) --out $(ADAPTER)/records
+	$(TRAIN) --records $(ADAPTER)/records --set learning_rate=2e-3 --out $(ADAPTER)/first
+	$(MORE) --split validation --runs $(call RUNS,15)
+	$(MORE) --split train --runs $(call RUNS,150)
+	$(CROWDED) --split validation --runs $(call RUNS,6)
+	$(CROWDED) --split train --runs $(call RUNS,70)
+	$(STARVED) --split validation --runs $(call RUNS,6)
+	$(STARVED) --split train --runs $(call RUNS,80)
 	$(TRAIN) --records $(ADAPTER)/records --records $(ADAPTER)/more --records $(ADAPTER)/crowded \
-	  --records $(ADAPTER)/starved --start $(ADAPTER)/first/adapter --epochs 1 --learning-rate 1.5e-3 \
+	  --records $(ADAPTER)/starved --set start=$(ADAPTER)/first/adapter --set learning_rate=1.5e-3 \
 	  --out $(ADAPTER)/second
-	$(HEAD) --adapter $(ADAPTER)/second/adapter
+	$(HEAD) --set start=$(ADAPTER)/second/adapter --out $(ADAPTER)/second_head
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'greenloop needs Python 3.11 or newer; try make PYTHON=python3.12')"

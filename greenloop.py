@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from benchmarks.run.benchmark import run
     from controllers.base import Controller, ControllerError, RunContext
     from controllers.registry import make as make_controller
+    from llm.tasks.base import Answerer, Binary, Choice, Quantiles, Question, Task
     from llm.tasks.forecast.forecasters import Forecaster
     from llm.tasks.forecast.state import ForecastState
     from llm.text_env import make_text_env
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 #: Public name -> module and the name in it.
 _PLACES = {
     "ActionError": ("sim.environment.actions", "ActionError"),
+    "Answerer": ("llm.tasks.base", "Answerer"),
+    "Binary": ("llm.tasks.base", "Binary"),
+    "Choice": ("llm.tasks.base", "Choice"),
     "Controller": ("controllers.base", "Controller"),
     "ControllerError": ("controllers.base", "ControllerError"),
     "Decision": ("sim.signals", "Decision"),
@@ -48,6 +52,8 @@ _PLACES = {
     "Observation": ("sim.observation", "Observation"),
     "Program": ("sim.signals", "Program"),
     "ProgramRow": ("sim.signals", "ProgramRow"),
+    "Quantiles": ("llm.tasks.base", "Quantiles"),
+    "Question": ("llm.tasks.base", "Question"),
     "RewardFacts": ("sim.environment.rewards", "RewardFacts"),
     "RunContext": ("controllers.base", "RunContext"),
     "RunResult": ("benchmarks.results.run_result", "RunResult"),
@@ -55,6 +61,7 @@ _PLACES = {
     "ScenarioError": ("scenarios.spec", "ScenarioError"),
     "Session": ("sim.engine.session", "Session"),
     "SessionOptions": ("sim.engine.session", "SessionOptions"),
+    "Task": ("llm.tasks.base", "Task"),
     "Timings": ("sim.timings", "Timings"),
     "compare": ("benchmarks.compare.pipeline", "compare"),
     "load_results": ("benchmarks.results.run_result", "load"),
@@ -69,6 +76,9 @@ _PLACES = {
 
 __all__ = [
     "ActionError",
+    "Answerer",
+    "Binary",
+    "Choice",
     "Controller",
     "ControllerError",
     "Decision",
@@ -79,6 +89,8 @@ __all__ = [
     "Observation",
     "Program",
     "ProgramRow",
+    "Quantiles",
+    "Question",
     "RewardFacts",
     "RunContext",
     "RunResult",
@@ -86,6 +98,7 @@ __all__ = [
     "ScenarioError",
     "Session",
     "SessionOptions",
+    "Task",
     "Timings",
     "compare",
     "load_results",

@@ -257,7 +257,7 @@ class ParallelSignalEnv(ParallelEnv[str, NDArray[np.float32], int]):  # type: ig
 
     Each agent sees its own lanes, exits and signal in the layout of ``SignalEnv``, acts with ``Discrete(phases)``, and
     by default is paid for its own incoming lanes (``reward_scope="local"``). All agents live to the end of the horizon.
-    An agent whose signal is not due may be left out of the actions.
+    An agent that is left out of the actions keeps its phase.
     """
 
     metadata = {  # noqa: RUF012 - PettingZoo declares it so
@@ -313,8 +313,9 @@ class ParallelSignalEnv(ParallelEnv[str, NDArray[np.float32], int]):  # type: ig
         dict[str, dict[str, Any]],
     ]:
         """Ask for phases and simulate one decision interval."""
-        agents, before = list(self.agents), self.task.running()
-        observation = self.task.step(phases_by_agent(self._signals, actions, before.due))
+        agents = list(self.agents)
+        self.task.running()
+        observation = self.task.step(phases_by_agent(self._signals, actions))
         self.task.show_if_human()
         paid = dict(zip(self._signals, self.task.rewards().tolist(), strict=True))
         rewards = {name: paid[name] for name in agents}

@@ -12,13 +12,13 @@ import typer
 
 from benchmarks.cli import compare as compare_cli
 from benchmarks.cli import explain as explain_cli
-from benchmarks.cli import forecast as forecast_cli
 from benchmarks.cli import import_town as import_cli
-from benchmarks.cli import learn as learn_cli
 from benchmarks.cli import plot as plot_cli
 from benchmarks.cli import replay as replay_cli
 from benchmarks.cli import report as report_cli
+from benchmarks.cli import tasks as tasks_cli
 from benchmarks.cli import train_rl as rl_cli
+from benchmarks.cli.old_verbs import translated
 from scenarios.common.errors import shorten
 
 app = typer.Typer(
@@ -260,20 +260,21 @@ def doctor(as_json: Json = False) -> None:
 
 compare_cli.register(app)
 explain_cli.register(app)
-forecast_cli.register(app)
 plot_cli.register(app)
 import_cli.register(app)
-learn_cli.register(app)
 replay_cli.register(app)
 report_cli.register(app)
 rl_cli.register(app)
+tasks_cli.register(app)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: known problems become one sentence on stderr and exit code 2, Ctrl-C exit code 130."""
     command = typer.main.get_command(app)
     try:
-        code = command.main(arguments, prog_name="greenloop", standalone_mode=False)
+        code = command.main(
+            translated(sys.argv[1:] if arguments is None else arguments), prog_name="greenloop", standalone_mode=False
+        )
     except Exception as error:
         code = _told(error)
     if code == STOPPED_CODE:  # click's, for a KeyboardInterrupt

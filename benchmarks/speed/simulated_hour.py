@@ -26,6 +26,7 @@ from scenarios import registry
 from scenarios.common.sumo_tools import sumo_home
 from scenarios.spec import Scenario
 from sim.engine.command import OutputFiles, SessionOptions, sumo_arguments
+from sim.engine.moments import moments
 from sim.engine.session import Session
 from sim.network import Network
 from sim.timings import NATIVE
@@ -65,9 +66,8 @@ def stepped_s(scenario: Scenario) -> float:
     """Seconds of a whole session under fixed time that a controller asks for step by step, observing each time."""
     start = time.perf_counter()
     with Session(scenario, seed=1) as session:
-        session.start()
-        while not session.done:
-            session.step({})
+        for _ in moments(session, session.start(), lambda _: {}):
+            pass
         session.finish()
         return time.perf_counter() - start
 
@@ -148,8 +148,7 @@ def large_city(name: str = "city-300-902") -> dict[str, float]:
         observation = session.start()
         controller.reset(session.network, 1)
         start, peak_mib = time.perf_counter(), 0.0
-        while not session.done:
-            observation = session.step(controller.act(observation))
+        for _ in moments(session, observation, controller.act):
             if session.time_s % 300 == 0:
                 peak_mib = max(peak_mib, session.memory_mib())
                 print(f"{name}: second {session.time_s - scenario.begin_s:.0f}", file=sys.stderr)

@@ -26,7 +26,8 @@ from scenarios.common.files import FileError, parse_json, read_bytes, read_json,
 #: Largest records of one run, unpacked, bytes.
 MOST_SHARD_BYTES = 500_000_000
 MANIFEST = "manifest.json"
-DECISION, FORECAST = "decision", "forecast"
+#: What older manifests call their kind of records; the oldest do not say.
+_OLD_KINDS = {"decision": "decide"}
 
 
 class Placed(Protocol):
@@ -49,7 +50,7 @@ class Shards(Generic[Record]):
     """One kind of records on disk.
 
     Attributes:
-        kind: ``DECISION`` or ``FORECAST``.
+        kind: name of its task.
         splits: the subfolders.
         command: what makes such records, and
         split_option: how it is told the split; for messages.
@@ -158,7 +159,8 @@ class Shards(Generic[Record]):
         """
         try:
             manifest = read_json(folder / MANIFEST, allow_nan=True)
-            kind = manifest.get("kind", DECISION)  # older ones do not say
+            kind = manifest.get("kind", "decision")
+            kind = _OLD_KINDS.get(kind, kind)
             version, form = manifest["prompt_version"], manifest["format"]
             for name, entry in manifest["shards"].items():
                 if not (isinstance(name, str) and isinstance(entry["sha256"], str) and int(entry["records"]) >= 0):

@@ -33,9 +33,9 @@ def without_key(said: bytes | str, key: str) -> str:
         text = json.dumps(json.loads(text))  # one way to escape
     text = _masked(text, key)
     plain = text
-    for _ in range(3):
-        plain = html.unescape(_ESCAPED.sub(_letter, plain)).replace("\\", "")
-        if _parts(plain, key):
+    for _ in range(4):
+        plain = html.unescape(_ESCAPED.sub(_letter, plain))
+        if _parts(plain, key) or _parts(plain.replace("\\", ""), key):
             return MASK
     return text
 

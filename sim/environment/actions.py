@@ -37,16 +37,15 @@ def phases_in_order(signals: Sequence[Signal], action: Any) -> dict[int, int]:
     return {signal.index: _phase(signal, entry) for signal, entry in zip(signals, entries, strict=True)}
 
 
-def phases_by_agent(signals: Mapping[str, Signal], actions: Any, due: NDArray[np.bool_]) -> dict[int, int]:
-    """Phase by index of the signal, of one action per agent. A signal that is not due may be left out.
+def phases_by_agent(signals: Mapping[str, Signal], actions: Any) -> dict[int, int]:
+    """Phase by index of the signal, of one action per agent. An agent without an action keeps its phase.
 
     Args:
         signals: by agent.
         actions: phase by agent.
-        due: (S,) which of the network's signals can change now.
 
     Raises:
-        ActionError: an unknown agent, no action for one that is due, or an action that is no phase of its signal.
+        ActionError: an unknown agent, or an action that is no phase of its signal.
     """
     if not isinstance(actions, Mapping):
         raise ActionError(f"The actions are {_shown(actions)}; give a mapping from agent to phase.")
@@ -55,9 +54,6 @@ def phases_by_agent(signals: Mapping[str, Signal], actions: Any, due: NDArray[np
             near = difflib.get_close_matches(str(name), signals, n=1, cutoff=0.5)
             hint = f"did you mean '{near[0]}'?" if near else f"there are such as '{next(iter(signals))}'."
             raise ActionError(f"There is no agent {_shown(name)}; {hint}")
-    for name, signal in signals.items():
-        if name not in actions and due[signal.index]:
-            raise ActionError(f"There is no action for agent '{name}', whose signal can change now; give its phase.")
     return {signals[name].index: _phase(signals[name], action) for name, action in actions.items()}
 
 

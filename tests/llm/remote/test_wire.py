@@ -186,6 +186,7 @@ KEY = "sk-Se/cr+et&12<34>567890abcdef"
         "".join(f"\\u{ord(letter):04x}" for letter in KEY),
         "".join(f"\\\\u{ord(letter):04x}" for letter in KEY),
         "".join(f"\\x{ord(letter):02x}" for letter in KEY),
+        html.escape("".join(f"\\u{ord(letter):04x}" for letter in KEY)).replace("\\", "&#x5c;"),
         json.dumps(json.dumps({"k": KEY})).replace("/", "\\/"),
         base64.b64encode(KEY.encode()).decode(),
         base64.b64encode(b"Bearer " + KEY.encode()).decode(),

@@ -15,19 +15,10 @@ from benchmarks.results.metrics import GRIDLOCK, GridlockRule
 from benchmarks.results.run_result import SuiteRecord
 from scenarios.demand.drivers import ATTRIBUTES as DRIVERS
 from scenarios.demand.drivers import Drivers
-from scenarios.spec import DetectorErrors, Incident, IncidentRates, Scenario
+from scenarios.spec import DEFAULT_RATES, DetectorErrors, Incident, Scenario
 from sim.timings import TIMINGS
 
 FOLDER = Path(__file__).parent / "suites"
-#: What ``--incidents`` and ``incidents: default`` draw from the seed.
-DEFAULT_RATES = IncidentRates(
-    crash_per_h=1.0,
-    roadworks_per_h=0.5,
-    road_closure_per_h=0.5,
-    demand_surge_per_h=0.5,
-    detector_outage_per_h=0.5,
-    emergency_vehicle_per_h=1.0,
-)
 
 
 class SuiteError(ValueError):

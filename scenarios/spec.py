@@ -134,6 +134,17 @@ class IncidentRates(_Strict):
     emergency_vehicle_per_h: float = Field(default=0.0, ge=0)
 
 
+#: What ``--incidents`` and a suite's ``incidents: default`` draw from the seed, and what models are scored on.
+DEFAULT_RATES = IncidentRates(
+    crash_per_h=1.0,
+    roadworks_per_h=0.5,
+    road_closure_per_h=0.5,
+    demand_surge_per_h=0.5,
+    detector_outage_per_h=0.5,
+    emergency_vehicle_per_h=1.0,
+)
+
+
 class Scenario(_Strict):
     """A network, its traffic, its hour and its incidents.
 

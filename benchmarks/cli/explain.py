@@ -152,8 +152,8 @@ def _known(signals: tuple[str, ...], network: Network) -> set[str]:
 
 def _scenario(name: str, incidents: bool) -> Scenario:
     from benchmarks.run.drawn_run import possible_rates
-    from benchmarks.suite import DEFAULT_RATES
     from scenarios import registry
+    from scenarios.spec import DEFAULT_RATES
 
     found = registry.load(Path(name) if name.endswith((".yaml", ".yml")) else name)
     if not incidents:

@@ -110,7 +110,7 @@ def train_forecast(
     folder, limits = adapter or out or Path("runs/forecast"), (train_limit, validation_limit)
     if tune and (folder / ADAPTER_WEIGHTS).is_file():
         card = cards.read_card(folder)
-        if card is None or card.task != cards.FORECASTS:
+        if card is None or card.task != "forecast":
             raise ForecastError(
                 f"Folder {folder} holds an adapter that is not for forecasts; choose another --out for this one."
             )

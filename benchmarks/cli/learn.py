@@ -16,8 +16,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, for ma
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the ``greenloop`` command."""
-    app.command()(collect)
-    app.command()(train)
+    app.command("collect-decisions", hidden=True)(collect)
+    app.command("train-decisions", hidden=True)(train)
 
 
 def collect(

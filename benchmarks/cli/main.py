@@ -18,7 +18,9 @@ from benchmarks.cli import learn as learn_cli
 from benchmarks.cli import plot as plot_cli
 from benchmarks.cli import replay as replay_cli
 from benchmarks.cli import report as report_cli
+from benchmarks.cli import tasks as tasks_cli
 from benchmarks.cli import train_rl as rl_cli
+from benchmarks.cli.old_verbs import translated
 
 app = typer.Typer(
     add_completion=False,
@@ -258,13 +260,16 @@ learn_cli.register(app)
 replay_cli.register(app)
 report_cli.register(app)
 rl_cli.register(app)
+tasks_cli.register(app)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: known problems become one sentence on stderr and exit code 2, Ctrl-C exit code 130."""
     command = typer.main.get_command(app)
     try:
-        code = command.main(arguments, prog_name="greenloop", standalone_mode=False)
+        code = command.main(
+            translated(sys.argv[1:] if arguments is None else arguments), prog_name="greenloop", standalone_mode=False
+        )
     except Exception as error:
         code = _told(error)
     if code == STOPPED_CODE:  # click's, for a KeyboardInterrupt

@@ -9,14 +9,13 @@ import numpy as np
 
 from benchmarks.records.decision_episodes import CITIES, SIZES
 from benchmarks.run.drawn_run import planned_scenario
-from benchmarks.suite import DEFAULT_RATES
 from llm.records.shards import RecordError
 from llm.records.splits import FIRST_SEED
 from llm.tasks.forecast import records as forecast_data
 from llm.tasks.forecast.records import HELD_OUT, SPLITS
 from scenarios import registry
 from scenarios.city.generator import SPLITS as CITY_SEEDS
-from scenarios.spec import IncidentRates, Scenario
+from scenarios.spec import DEFAULT_RATES, IncidentRates, Scenario
 
 #: Every fifth training run is of this real network.
 REAL_TRAINING, REAL_EVERY = "cologne1", 5

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from pydantic import BaseModel
+
 from benchmarks.results import provenance
 from llm.records.shards import MANIFEST, RecordError, Shards, only_writer
 from scenarios import registry
@@ -103,7 +105,10 @@ def _load(name: str) -> None:
 
 
 def claim(
-    folder: Path, shards: Shards[Any], settings: DataclassInstance, sources: Mapping[str, str | None] | None = None
+    folder: Path,
+    shards: Shards[Any],
+    settings: DataclassInstance | BaseModel,
+    sources: Mapping[str, str | None] | None = None,
 ) -> None:
     """Note the settings in a new folder, or make sure that an old one has the same.
 
@@ -132,13 +137,13 @@ def claim(
 
 
 def about(
-    settings: DataclassInstance, failed: dict[str, str], sources: Mapping[str, str | None] | None = None
+    settings: DataclassInstance | BaseModel, failed: dict[str, str], sources: Mapping[str, str | None] | None = None
 ) -> dict[str, Any]:
     """What a manifest says of how its records were made."""
     git = provenance.git()
     return {
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "settings": asdict(settings),
+        "settings": _plain(settings),
         "settings_sha256": _sha256(settings),
         "sources_sha256": dict(sources or {}),
         "versions": provenance.versions(),
@@ -147,5 +152,9 @@ def about(
     }
 
 
-def _sha256(settings: DataclassInstance) -> str:
-    return hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode()).hexdigest()
+def _plain(settings: DataclassInstance | BaseModel) -> dict[str, Any]:
+    return settings.model_dump(mode="json") if isinstance(settings, BaseModel) else asdict(settings)
+
+
+def _sha256(settings: DataclassInstance | BaseModel) -> str:
+    return hashlib.sha256(json.dumps(_plain(settings), sort_keys=True).encode()).hexdigest()

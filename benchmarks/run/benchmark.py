@@ -14,11 +14,11 @@ from benchmarks.results.metrics import GRIDLOCK, GridlockRule
 from benchmarks.run import matrix
 from benchmarks.run.cell import Cell
 from benchmarks.run.drawn_run import possible_rates
-from benchmarks.suite import DEFAULT_RATES, Suite, Variant
+from benchmarks.suite import Suite, Variant
 from benchmarks.suite import load as load_suite
 from controllers import registry
 from scenarios import registry as scenario_registry
-from scenarios.spec import Incident, Scenario, ScenarioError
+from scenarios.spec import DEFAULT_RATES, Incident, Scenario, ScenarioError
 from sim.timings import TIMINGS, Timings
 from sim.workers.local import usable_cores
 

@@ -27,8 +27,9 @@ from controllers.base import ControllerError, RunContext
 from controllers.learnt.language_model import AUTO, MAX_REMEMBERED, LanguageModel
 from llm.backbone.loading import Backbone, BackboneError, load
 from llm.backbone.precision import BF16, FP32
-from llm.engine.rows import CLOSE_NATS, PhaseScorer
+from llm.engine.rows import CLOSE_NATS
 from llm.tasks.decide.prompt import signal_prompt
+from llm.tasks.decide.scorer import PhaseScorer
 from scenarios import registry
 from scenarios.spec import Scenario, ScenarioError
 from sim.engine.session import Session

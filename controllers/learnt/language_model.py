@@ -22,10 +22,10 @@ from llm.backbone import cards
 from llm.backbone.loading import DEFAULT, BackboneError, load
 from llm.backbone.precision import AUTO as AUTO_PRECISION
 from llm.backbone.precision import out_of_memory, resolve
-from llm.engine.rows import PhaseScorer
 from llm.tasks.decide.attribution import Explanation
 from llm.tasks.decide.attribution import explain as explained
-from llm.tasks.decide.prompt import PROMPT_VERSION, PromptError, phase_letters, signal_prompt
+from llm.tasks.decide.prompt import PROMPT_VERSION, TASK, PromptError, phase_letters, signal_prompt
+from llm.tasks.decide.scorer import PhaseScorer
 from sim.network import Network, Signal
 from sim.observation import Observation
 from sim.signals import Decision
@@ -120,7 +120,7 @@ class LanguageModel(Controller):
             most = max((len(signal.phases) for signal in network.controllable), default=0)
             phase_letters(most)  # before the model, which takes longer
             if self.adapter is not None:
-                cards.check_task(self.adapter, cards.read_card(self.adapter), cards.DECISIONS)
+                cards.check_task(self.adapter, cards.read_card(self.adapter), TASK, PROMPT_VERSION)
             self._scorer = _loaded(self.model, self.adapter, self.layers, self.precision, self.threads, self.device)
             self._scorer.prepare(most)
         except (BackboneError, PromptError) as error:
@@ -329,7 +329,7 @@ def _loaded(
     stamp = tuple((file, file.stat().st_mtime_ns) for file in sorted(adapter.glob("*"))) if adapter else ()
     key = (model, adapter, stamp, layers, precision, threads, device)
     if key not in _LOADED:
-        _LOADED[key] = PhaseScorer(load(model, adapter, layers, threads, device), precision)
+        _LOADED[key] = PhaseScorer(load(model, adapter, layers, threads, device, (TASK, PROMPT_VERSION)), precision)
         while len(_LOADED) > _MAX_LOADED:
             _LOADED.popitem(last=False)
     _LOADED.move_to_end(key)

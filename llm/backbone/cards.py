@@ -12,18 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from llm.backbone.default_model import GGUF_SHA256, NAME, WHEEL, BackboneError
-from llm.tasks.decide.prompt import PROMPT_VERSION
 
-FILE, TEXT, HEAD = "greenloop.json", "CARD.md", "forecast_head.json"
-#: What adapters are trained for.
-DECISIONS, FORECASTS = "decisions", "forecasts"
+FILE, TEXT = "greenloop.json", "CARD.md"
+#: What lies beside the weights of a task's head: ``forecast_head.json``, say.
+HEADS = "*_head.json"
+#: What older cards call their task.
+_OLD_NAMES = {"decisions": "decide", "forecasts": "forecast"}
+_OLDEST = "decide"
 #: The adapter that the default model uses unless another is asked for, if it ships.
 SHIPPED = Path(__file__).resolve().parents[1] / "adapters" / "default"
-LIMITS = (
-    "Made for decisions every 5 s on networks like those in the records: right-hand traffic of motor vehicles. It has "
-    "seen no pedestrians and no public transport priority. The signal state machine, and not this model, keeps the "
-    "lights safe.",
-)
 
 
 @dataclass(frozen=True)
@@ -34,27 +31,27 @@ class Card:
         base: the model as it was asked for.
         base_sha256: hash of its weights; None where unknown.
         layers: decoder layers in use.
+        prompt_version: of the texts that it was trained on.
         training: every setting of the training.
         records_sha256: hash of the records, one for each folder.
         metrics: before and after, on the validation records.
         results: what it reached otherwise, and on what, a paragraph each.
-        prompt_version: of the prompts that it was trained on.
         commands: what rebuilds it.
         limits: what it does badly, a paragraph each.
-        task: what it was trained for, ``decisions`` or ``forecasts``.
+        task: name of the task that it was trained for.
     """
 
     base: str
     base_sha256: str | None
     layers: int
+    prompt_version: int
     training: dict[str, Any] = field(default_factory=dict)
     records_sha256: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
-    prompt_version: int = PROMPT_VERSION
     commands: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
-    task: str = DECISIONS
+    task: str = _OLDEST
 
 
 def shipped() -> Path | None:
@@ -70,17 +67,21 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def _head_text(folder: Path) -> str:
-    """What the card says of a forecast head beside the adapter; nothing where there is none."""
+    """What the card says of the heads in its folder; nothing where there is none."""
+    return "".join(_one_head(file) for file in sorted(folder.glob(HEADS)))
+
+
+def _one_head(file: Path) -> str:
     try:
-        head = json.loads((folder / HEAD).read_text(encoding="utf-8"))
+        head = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ""
-    losses = head["losses"]
     reads = (
         "numbers and text" if head["reads_text"] else "numbers only: the text, as this adapter reads it, added nothing"
     )
+    name = file.name.removesuffix("_head.json").capitalize()
     return (
-        f"\n## Forecast head\n\nReads {reads}. Pinball loss on validation {losses['best']:.4f}. "
+        f"\n## {name} head\n\nReads {reads}. Loss on validation {head['losses']['best']:.4f}. "
         f"Records with sha256 {head['records_sha256']}.\n"
     )
 
@@ -97,7 +98,9 @@ def read_card(folder: Path) -> Card | None:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         lists = {name: tuple(found.get(name, ())) for name in ("commands", "results", "limits")}
-        card = Card(**{**found, **lists})
+        card = Card(
+            **{**found, **lists, "task": _OLD_NAMES.get(found.get("task", _OLDEST), found.get("task", _OLDEST))}
+        )
         if type(card.layers) is not int or type(card.prompt_version) is not int or card.layers < 1:
             raise ValueError("layers or prompt_version is no whole number above 0")
         texts = (card.base, card.records_sha256, card.base_sha256 or "", *card.commands, *card.results, *card.limits)
@@ -105,8 +108,8 @@ def read_card(folder: Path) -> Card | None:
             raise ValueError("a text in it is none")
         if not (isinstance(card.training, dict) and isinstance(card.metrics, dict)):
             raise ValueError("training or metrics is no mapping")
-        if card.task not in (DECISIONS, FORECASTS):
-            raise ValueError(f"its task is neither {DECISIONS} nor {FORECASTS}")
+        if not isinstance(card.task, str):
+            raise ValueError("its task is no text")
     except (OSError, ValueError, TypeError, AttributeError) as error:
         line = " ".join(str(error).split())[:160]
         raise BackboneError(f"The card {file} is damaged ({line}); copy or train the adapter again.") from error
@@ -114,12 +117,11 @@ def read_card(folder: Path) -> Card | None:
 
 
 def check_card(folder: Path, card: Card, model: str, model_sha256: str) -> None:
-    """Make sure that an adapter was made for this model and for the prompts of this version.
+    """Make sure that an adapter was made for this model.
 
     Raises:
         BackboneError: it was not.
     """
-    check_prompts(folder, card)
     if card.base_sha256 is not None and card.base_sha256 != model_sha256:
         raise BackboneError(
             f"Adapter {folder} was trained on model '{card.base}' with other weights than those of '{model}': "
@@ -127,37 +129,25 @@ def check_card(folder: Path, card: Card, model: str, model_sha256: str) -> None:
         )
 
 
-def check_prompts(folder: Path, card: Card) -> None:
-    """Make sure that an adapter, or a whole model that was trained, reads the prompts of this version.
+def check_task(folder: Path, card: Card | None, task: str, prompt_version: int) -> None:
+    """Make sure that what was trained, an adapter or a whole model, was trained for this task and its texts.
+
+    One without a card may be for any.
 
     Raises:
-        BackboneError: it does not.
+        BackboneError: it was not.
     """
-    if card.prompt_version != PROMPT_VERSION:
+    if card is None:
+        return
+    if card.task != task:
+        raise BackboneError(
+            f"What lies in {folder} was trained for '{card.task}', not for '{task}'; name one that was."
+        )
+    if card.prompt_version != prompt_version:
         raise BackboneError(
             f"What lies in {folder} was trained on prompts of version {card.prompt_version}, and this greenloop writes "
-            f"version {PROMPT_VERSION}: train it again, or use the greenloop that it came with."
+            f"version {prompt_version}: train it again, or use the greenloop that it came with."
         )
-
-
-def check_task(folder: Path, card: Card | None, task: str) -> None:
-    """Make sure that an adapter was not trained for the other task; one without a card may be for any.
-
-    Raises:
-        BackboneError: it was.
-    """
-    if card is not None and card.task != task:
-        raise BackboneError(f"The adapter in {folder} was trained for {card.task}, not for {task}; name one that was.")
-
-
-_REGRET = (
-    "## Regret on the validation records",
-    "",
-    "Mean cost of the chosen phase above the cheapest one's, in vehicle-seconds of delay.",
-    "",
-    "| decides | regret (veh-s) |",
-    "| --- | --- |",
-)
 
 
 def _base(card: Card) -> str:
@@ -166,21 +156,19 @@ def _base(card: Card) -> str:
 
 
 def _text(card: Card) -> str:
-    metrics = card.metrics
-    rivals: dict[str, float] = metrics.get("rivals_regret_veh_s", {})
-    rows = [("this adapter", metrics.get("regret_veh_s")), ("untuned", metrics.get("untuned_regret_veh_s"))]
-    rows += [("the adapter that it began with", metrics.get("start_regret_veh_s"))]
-    rows += [(name, rivals[name]) for name in sorted(rivals, key=lambda name: rivals[name])]
-    table = [f"| {name} | {value:.2f} |" for name, value in rows if value is not None]
     settings = [f"- {name}: {value}" for name, value in card.training.items()]
-    counts = [f"- {name}: {metrics[name]:,}" for name in metrics if name.endswith("_records")]
+    counts = [f"- {name}: {value:,}" for name, value in card.metrics.items() if name.endswith("_records")]
+    measured = [
+        row for name, value in card.metrics.items() if not name.endswith("_records") for row in _rows(name, value)
+    ]
+    table = ["## Measured on the validation records", "", "| what | value |", "| --- | --- |", *measured, ""]
     lines = [
-        f"# Adapter for {'signal decisions' if card.task == DECISIONS else 'forecasts'}",
+        f"# Adapter for the task '{card.task}'",
         "",
         f"Base model: {_base(card)} (sha256 {card.base_sha256}), first {card.layers} layers. Prompt version "
         f"{card.prompt_version}.",
         "",
-        *([*_REGRET, *table, ""] if table else []),
+        *(table if measured else []),
         *(["## Results", "", "\n\n".join(card.results), ""] if card.results else []),
         "## Data",
         "",
@@ -193,8 +181,16 @@ def _text(card: Card) -> str:
         *settings,
         "",
         *(["## Commands", "", *(f"    {command}" for command in card.commands), ""] if card.commands else []),
-        "## Limits",
-        "",
-        "\n\n".join((*LIMITS, *card.limits)),
+        *(["## Limits", "", "\n\n".join(card.limits), ""] if card.limits else []),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines[:-1] if lines[-1] == "" else lines) + "\n"
+
+
+def _rows(name: str, value: Any) -> list[str]:
+    """A measure as a row of the card's table; several in order of their values."""
+    if isinstance(value, dict):
+        numbers = {inner: number for inner, number in value.items() if isinstance(number, (int, float))}
+        return [
+            f"| {name}: {inner} | {numbers[inner]:.4g} |" for inner in sorted(numbers, key=lambda key: numbers[key])
+        ]
+    return [f"| {name} | {value:.4g} |"] if isinstance(value, (int, float)) else []

@@ -50,8 +50,7 @@ class Backbone:
         model: the causal model (transformers, or PEFT's wrapper where an adapter cannot be merged), in eval mode.
         layers: decoder layers in use.
         device: torch device name.
-        by_line: whether its card says that it was trained for decisions, and so scores each phase at the end of its
-            line (``llm.engine.rows``).
+        by_line: whether it has a card and so was trained here, to answer each row at its mark (``llm.engine.rows``).
     """
 
     name: str
@@ -80,6 +79,7 @@ def load(
     layers: int | None = None,
     threads: int = 1,
     device: str = "cpu",
+    made_for: tuple[str, int] | None = None,
 ) -> Backbone:
     """Load a model for scoring.
 
@@ -89,6 +89,8 @@ def load(
         layers: keep only the first so many decoder layers; those of the adapter's card when None.
         threads: torch threads, for this whole process.
         device: a torch device such as ``cpu`` or ``cuda``.
+        made_for: name and prompt version of the task that the adapter, or a whole model that was trained, must be for;
+            None where any will do.
 
     Raises:
         BackboneError: any part is missing, broken, or does not fit.
@@ -104,8 +106,8 @@ def load(
     card = cards.read_card(trained)
     if card is not None and adapter is not None:
         layers = _fitting_layers(trained, card, model, folder, layers)
-    elif card is not None:
-        cards.check_prompts(trained, card)
+    if made_for is not None:
+        cards.check_task(trained, card, *made_for)
     with quiet_transformers():
         tokenizer, network = _read(folder, _advice(model, folder))
         if layers is not None:
@@ -117,12 +119,12 @@ def load(
         network = network.to(device).eval()
     except (RuntimeError, AssertionError) as error:
         raise BackboneError(f"The model cannot be put on device '{device}' ({_line(error)}); use 'cpu'.") from error
-    by_line = card is not None and card.task == cards.DECISIONS
+    by_line = card is not None
     return Backbone(model, folder, adapter, tokenizer, network, kept, device, by_line)
 
 
 def _fitting_layers(adapter: Path, card: cards.Card, model: str, folder: Path, layers: int | None) -> int:
-    """The layers that an adapter's card names, once model and prompts are sure to be those that it was made for."""
+    """The layers that an adapter's card names, once the model is sure to be the one that it was made for."""
     cards.check_card(adapter, card, model, model_sha256(model, folder))
     if layers is not None and layers != card.layers:
         raise BackboneError(

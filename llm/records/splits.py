@@ -18,7 +18,8 @@ from scenarios.spec import Scenario, ScenarioError
 SPLITS = ("train", "validation")
 #: The runs that results are reported on use small seeds; records use seeds from here on.
 FIRST_SEED = {"train": 1000, "validation": 5000}
-_HELD_OUT = "held_out"
+#: What is scored and never learnt from.
+HELD_OUT = "held_out"
 
 
 class Learnt(Protocol):
@@ -47,7 +48,7 @@ def check_split(scenario: Scenario, split: str, seed: int) -> None:
     """
     if split not in SPLITS:
         raise RecordError(f"Records have the splits {' and '.join(SPLITS)}, not '{split}'.")
-    if _HELD_OUT in scenario.tags or _is_held_out(scenario.name) or _is_copy(scenario):
+    if HELD_OUT in scenario.tags or _is_held_out(scenario.name) or _is_copy(scenario):
         raise RecordError(f"Scenario {scenario.name} is held out: nothing of it may be recorded, or no result counts.")
     if split not in scenario.tags:
         raise RecordError(
@@ -55,6 +56,18 @@ def check_split(scenario: Scenario, split: str, seed: int) -> None:
             f"see 'greenloop scenarios --tag {split}'."
         )
     _check_seed(split, seed)
+
+
+def check_run(scenario: Scenario, split: str, seed: int) -> None:
+    """Make sure that a run may be recorded for a split, the held-out one included.
+
+    Raises:
+        RecordError: a held-out scenario or a seed that results use would get into training, or the other way round.
+    """
+    if split != HELD_OUT:
+        check_split(scenario, split, seed)
+    elif HELD_OUT not in scenario.tags:
+        raise RecordError(f"Scenario {scenario.name} is not held out, so nothing may be scored on it as if it were.")
 
 
 def check_record(split: str, record: Learnt, text: str) -> None:
@@ -91,8 +104,8 @@ def _check_seed(split: str, seed: int) -> None:
 def _is_held_out(name: str) -> bool:
     """Whether a registered scenario of this name is held out, without generating it."""
     if found := re.fullmatch(r"city-\d+-(\d+)", name):
-        return _HELD_OUT in city.tags(int(found[1]))
-    return name in resco.RESCO and _HELD_OUT in resco.RESCO[name][0]
+        return HELD_OUT in city.tags(int(found[1]))
+    return name in resco.RESCO and HELD_OUT in resco.RESCO[name][0]
 
 
 def _is_copy(scenario: Scenario) -> bool:
@@ -136,11 +149,11 @@ def _held_out_layouts() -> frozenset[str]:
 
 
 def _held_out_nets() -> list[Path]:
-    real = [resco.load(name).net_file for name, row in resco.RESCO.items() if _HELD_OUT in row[0]]
+    real = [resco.load(name).net_file for name, row in resco.RESCO.items() if HELD_OUT in row[0]]
     return [*real, *(file for file in city.generated_nets() if _is_held_out(file.parent.name))]
 
 
 @cache
 def _held_out_wordings() -> tuple[re.Pattern[str], ...]:
-    templates = [t for wording in WORDINGS[_HELD_OUT].values() for t in (*wording.opened, *wording.cleared)]
+    templates = [t for wording in WORDINGS[HELD_OUT].values() for t in (*wording.opened, *wording.cleared)]
     return tuple(re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(t)), re.IGNORECASE) for t in templates)

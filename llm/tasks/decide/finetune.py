@@ -23,12 +23,13 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArgumen
 from llm.backbone import cards
 from llm.backbone.loading import Backbone, head_name, layer_list, load, read_adapter, untie_head
 from llm.backbone.precision import BF16, PRECISIONS, resolve, told_out_of_memory
-from llm.engine.rows import PhaseScorer, letter_ids
 from llm.records import shards
 from llm.records.splits import SPLITS
 from llm.tasks.decide import records as dataset
 from llm.tasks.decide.phase_net import ABOUT, SHIPPED, PhaseNet, PhaseNetError
+from llm.tasks.decide.prompt import PROMPT_VERSION
 from llm.tasks.decide.records import Record
+from llm.tasks.decide.scorer import PhaseScorer, letter_ids
 from llm.tasks.decide.trainer import (
     FREEZABLE,
     METHODS,
@@ -171,7 +172,7 @@ def _check_start(training: Training, start: Path) -> None:
             f"{', '.join(STARTABLE)}."
         )
     card = cards.read_card(start)
-    cards.check_task(start, card, cards.DECISIONS)
+    cards.check_task(start, card, "decide", PROMPT_VERSION)
     settled = card.training if card else {}
     for name, value in (("method", training.method), ("rank", training.rank)):
         if settled.get(name, value) != value:
@@ -522,6 +523,7 @@ def _card(
         base=backbone.name,
         base_sha256=backbone.model_sha256,
         layers=backbone.layers,
+        prompt_version=PROMPT_VERSION,
         training=asdict(replace(training, model=backbone.name)),
         records_sha256=_records_sha256(records),
         metrics={name: value for name, value in metrics.items() if name != "history"},

@@ -39,6 +39,8 @@ from sim.timings import NATIVE, Timings
 
 #: Raise with every change of what the prompt says, so that adapters and records know which prompt they were made for.
 PROMPT_VERSION = 5
+#: What cards call the task that reads these prompts.
+TASK = "decide"
 #: The last line of every prompt; a phase letter with a leading space follows it.
 CUE = "Best phase:"
 #: Every character that a prompt can hold.

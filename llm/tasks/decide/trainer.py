@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback
 
-from llm.engine.rows import line_ends
+from llm.engine.marks import marked
 from llm.tasks.decide.prompt import with_arrivals
 from llm.tasks.decide.records import Record, reordered, soft_targets
+from llm.tasks.decide.scorer import phase_marks
 
 METHODS = ("lora", "adalora", "ia3", "prefix", "head", "full")
 #: Those that can leave single layers out; AdaLoRA moves its ranks between all of them, the others train no layers.
@@ -126,9 +127,8 @@ class PhaseDataset(Dataset[dict[str, Any]]):
             prompt = with_arrivals(prompt, record.next_veh.get(source, ()))
             order = rng.permutation(record.phases).tolist()
             costs, targets, prompt = costs[order], targets[order], reordered(prompt, order)
-        found = self.tokenizer(prompt, return_offsets_mapping=True)
-        places = line_ends(prompt, found["offset_mapping"], record.phases)
-        return {"input_ids": found["input_ids"], "places": places, "costs": costs, "targets": targets}
+        (text,) = marked(self.tokenizer, [prompt], [phase_marks(prompt, record.phases)])
+        return {"input_ids": text.ids, "places": text.places, "costs": costs, "targets": targets}
 
 
 class Collator:

@@ -28,6 +28,7 @@ from llm.tasks.forecast.head_training import (
     plain_head,
 )
 from llm.tasks.forecast.network_fit import Lessons
+from llm.tasks.forecast.prompt import FORECAST_PROMPT_VERSION
 from llm.tasks.forecast.quantile_head import QuantileHead, pinball_loss
 from llm.tasks.forecast.records import ForecastRecord, states
 
@@ -171,7 +172,14 @@ def _copies(parameters: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 def _save(backbone: Backbone, head: QuantileHead, out: Path, about: dict[str, Any]) -> dict[str, Any]:
     """Write the adapter, its card, and the head that reads through it."""
     backbone.model.save_pretrained(out, save_embedding_layers=False)
-    card = cards.Card(backbone.name, backbone.model_sha256, backbone.layers, about["tuning"], task=cards.FORECASTS)
+    card = cards.Card(
+        backbone.name,
+        backbone.model_sha256,
+        backbone.layers,
+        FORECAST_PROMPT_VERSION,
+        about["tuning"],
+        task="forecast",
+    )
     cards.write_card(out, replace(card, records_sha256=about.get("records_sha256", "")))
     noted = {**about, **noted_base(replace(backbone, adapter=out))}
     head.cpu().save(out, noted)

@@ -12,13 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from llm.backbone import cards
 from llm.backbone.loading import BackboneError
 from llm.tasks.forecast.prompt import FORECAST_PROMPT_VERSION
 from llm.tasks.forecast.scaled_space import BAND, FACTS_VERSION
 from llm.tasks.forecast.state import HORIZONS_MIN, QUANTILES, TARGETS
 
-FILE, ABOUT = "forecast_head.safetensors", cards.HEAD
+FILE, ABOUT = "forecast_head.safetensors", "forecast_head.json"
 _SHAPE = (len(HORIZONS_MIN), len(TARGETS))
 _OUTPUTS = 3 * math.prod(_SHAPE)
 

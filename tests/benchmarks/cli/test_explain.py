@@ -19,9 +19,9 @@ from controllers.base import ControllerError
 from controllers.learnt.language_model import LanguageModel
 from llm.backbone import cards
 from llm.backbone.loading import load
-from llm.engine.rows import PhaseScorer, letter_ids
 from llm.tasks.decide.attribution import explain, facts
 from llm.tasks.decide.prompt import CUE, PromptError, signal_prompt
+from llm.tasks.decide.scorer import PhaseScorer, letter_ids
 from scenarios import registry
 from sim.timings import NATIVE
 from tests.support.helpers import corridor, make_observation

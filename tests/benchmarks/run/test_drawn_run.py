@@ -6,9 +6,8 @@ import pytest
 
 from benchmarks.records import decision_episodes as episodes
 from benchmarks.run.drawn_run import planned_incidents, planned_scenario, possible_rates
-from benchmarks.suite import DEFAULT_RATES
 from scenarios import registry
-from scenarios.spec import ScenarioError
+from scenarios.spec import DEFAULT_RATES, ScenarioError
 from sim.engine.session import Session
 from sim.network import Network
 

@@ -21,8 +21,8 @@ from controllers.learnt import language_model
 from controllers.learnt.language_model import LanguageModel
 from controllers.registry import make
 from llm.backbone.loading import load
-from llm.engine.rows import PhaseScorer
 from llm.tasks.decide.prompt import signal_prompt
+from llm.tasks.decide.scorer import PhaseScorer
 from scenarios import resco
 from sim.engine.session import Session
 from sim.network import Movement, Network, Road

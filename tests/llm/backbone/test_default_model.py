@@ -177,8 +177,8 @@ def test_the_real_one() -> None:
     import torch
 
     from llm.backbone.loading import load
-    from llm.engine.rows import PhaseScorer, letter_ids
     from llm.tasks.decide.prompt import CUE
+    from llm.tasks.decide.scorer import PhaseScorer, letter_ids
 
     fetch()
     start = time.perf_counter()

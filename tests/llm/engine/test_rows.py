@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from hypothesis import strategies as st
 
 from llm.backbone import precision
 from llm.backbone.loading import Backbone, BackboneError, load
-from llm.engine.rows import CALL_TOKENS, MAX_BATCH_TOKENS, PhaseScorer, batches, letter_ids, line_ends, margin
+from llm.engine.marks import marked
+from llm.engine.rows import CALL_TOKENS, MAX_BATCH_TOKENS, batches, margin
 from llm.tasks.decide.prompt import CUE, PromptError
+from llm.tasks.decide.scorer import PhaseScorer, letter_ids, phase_marks
 from tests.support.llm_tiny import write_adapter, write_model
 
 PROMPTS = [f"Green A age{'7' * n}\nA queue{n} wait0\n{'B queue1 wait3' * n}\n{CUE}" for n in (1, 3, 2, 8, 1)]
@@ -77,9 +81,17 @@ def test_a_model_trained_here_answers_at_the_ends_of_the_lines(kind: str, rows: 
 
 
 def test_a_tokenizer_that_joins_a_letter_to_the_line_break() -> None:
-    assert line_ends("c\nr A\nr B\nx:", [(0, 1), (1, 3), (3, 5), (5, 7), (7, 9), (9, 12)], 2) == [2, 4]
-    with pytest.raises(BackboneError, match=r"joins a phase's letter to the line break after it; .*\.$"):
-        line_ends("c\nr A\nr B\nx:", [(0, 1), (1, 3), (3, 5), (5, 7), (7, 10), (10, 12)], 2)
+    def tokenizer(*spans: tuple[int, int]) -> Callable[..., dict[str, list[Any]]]:
+        return lambda texts, **_: {"input_ids": [list(range(len(spans)))], "offset_mapping": [list(spans)]}
+
+    text = "c\nr A\nr B\nx:"
+    ends = phase_marks(text, 2)
+    assert ends == [5, 9]
+    (found,) = marked(tokenizer((0, 1), (1, 3), (3, 5), (5, 7), (7, 9), (9, 12)), [text], [ends])
+    assert (found.places, found.tokens) == ([2, 4], [2, 4])
+    assert found.cut().ids == [0, 1, 2, 3, 4]
+    with pytest.raises(BackboneError, match=r"joins the mark 'B' to what follows it; .*\.$"):
+        marked(tokenizer((0, 1), (1, 3), (3, 5), (5, 7), (7, 10), (10, 12)), [text], [ends])
 
 
 def test_adapter_with_virtual_tokens(llama: Path, tmp_path: Path) -> None:

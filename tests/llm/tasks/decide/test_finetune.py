@@ -31,7 +31,6 @@ from controllers.registry import make
 from llm.backbone import cards
 from llm.backbone.loading import Backbone, BackboneError, layer_list, load
 from llm.backbone.precision import resolve
-from llm.engine.rows import PhaseScorer
 from llm.records import shards
 from llm.records.shards import RecordError
 from llm.tasks.decide import finetune, phase_net
@@ -39,6 +38,7 @@ from llm.tasks.decide import phase_net_training as phase_net_fit
 from llm.tasks.decide import records as dataset
 from llm.tasks.decide.finetune import TrainingError
 from llm.tasks.decide.phase_net import PhaseNet, PhaseNetError
+from llm.tasks.decide.scorer import PhaseScorer
 from llm.tasks.decide.trainer import UNKNOWN, LikeLengths, PhaseDataset, Training, regret_metrics
 from sim.engine.session import Session
 from tests.support.helpers import crossing, make_observation

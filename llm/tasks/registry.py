@@ -22,7 +22,9 @@ ENTRY_POINT_GROUP = "greenloop.tasks"
 _PLUGIN = Plugin("task", Task, TaskError)  # type: ignore[type-abstract]
 _ANSWERERS = Plugin("answerer", Answerer, TaskError)  # type: ignore[type-abstract]
 
-TASKS: dict[str, str] = {}
+TASKS: dict[str, str] = {
+    "detect": "llm.tasks.detect.task:Detect",
+}
 
 #: Answerers that every task has: those of its own come first.
 ANSWERERS = {

@@ -205,7 +205,7 @@ class Cusum(Rule):
 
 
 class MissedGreen(Rule):
-    """What a signal engineer would watch: green that the longest waiting vehicle did not use. Our own, not published."""
+    """Our own, not published: green that the longest waiting vehicle did not use."""
 
     def statistic(self, facts: Floats) -> Floats:
         """The smaller of the last two steps, s."""

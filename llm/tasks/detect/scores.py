@@ -1,9 +1,9 @@
 """Detections, false alarms and delays of detection, from probabilities step by step.
 
-An alarm begins where an approach's probability reaches the threshold after five quiet minutes. It is false where
-nothing blocks the approach and nothing ended there in the last ten minutes. An incident is detected by any of its
-approaches while it lasts. Rates are given at the threshold where false alarms come to one per junction and day, and
-along the curve: published definitions of a false alarm rate differ, so no single other figure would compare.
+An alarm begins where an approach's probability reaches the threshold after five quiet minutes. It is false where no
+incident blocks a road within two junctions or did so in the last ten minutes: a queue that one left is no false alarm.
+An incident is detected by any of its approaches while it lasts. Rates are given at the threshold where false alarms
+come to one per junction and day, and along the curve, since published definitions of a false alarm rate differ.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Scored(Protocol):
     slices: tuple[str, ...]
     incident: tuple[str, ...]
     began_s: tuple[float, ...]
-    after: tuple[bool, ...]
+    near: bool
 
 
 class AlarmScores:
@@ -67,7 +67,7 @@ class AlarmScores:
                 if self.said[index][row] < threshold:
                     continue
                 time_s = record.question.time_s
-                free = not record.target[row] and not record.after[row]
+                free = not record.near
                 if free and not 0 <= time_s - last_s <= QUIET_S:
                     found.append((index, row))
                 last_s = time_s

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from llm.tasks.base import Answer, Binary, Example, Floats, LiveRun, Measure, Question, Run, Task
+from llm.tasks.decide.prompt import near_roads
 from llm.tasks.detect.prompt import approach_text
 from llm.tasks.detect.scores import AlarmScores
 from llm.tasks.detect.watch import COLUMNS, STEPS, ApproachWatch
@@ -42,12 +43,12 @@ class Record(Example):
     Attributes:
         incident: by row, the id of the incident that blocks it, empty where none does.
         began_s: by row, how long ago that incident began, s.
-        after: by row, whether an incident ended there in the last minutes.
+        near: whether one blocks a road within two junctions, or did so in the last minutes: alarms are then not false.
     """
 
     incident: tuple[str, ...] = ()
     began_s: tuple[float, ...] = ()
-    after: tuple[bool, ...] = ()
+    near: bool = False
 
 
 @dataclass
@@ -114,15 +115,16 @@ class Detect(Task[Record]):
 
     def row(self, record: Record) -> dict[str, Any]:
         """A record as JSON."""
-        own = {"incident": list(record.incident), "began_s": list(record.began_s), "after": list(record.after)}
+        own = {"incident": list(record.incident), "began_s": list(record.began_s), "near": record.near}
         return {**to_row(record), **own}
 
     def record(self, row: dict[str, Any]) -> Record:
         """The same back."""
-        own = {name: tuple(row.pop(name)) for name in ("incident", "began_s", "after")}
-        plain = from_row(row)
-        about = (plain.scenario, plain.network_sha256, plain.seed, plain.question, plain.target, plain.slices)
-        return Record(*about, **own)
+        row = dict(row)
+        own = {name: row.pop(name) for name in ("incident", "began_s", "near")}
+        return Record(
+            **vars(from_row(row)), **{**own, "incident": tuple(own["incident"]), "began_s": tuple(own["began_s"])}
+        )
 
     # evaluating
 
@@ -155,31 +157,29 @@ class _Truth:
         for edge in dict.fromkeys(network.lane_edge[lane] for lane in signal.lanes):
             own = [m for m in signal.movements if network.lane_edge[m.lane] == edge]
             self.places.append((edge, frozenset(network.exits[m.exit].rpartition("_")[0] for m in own)))
-        roads = {edge for edge, _ in self.places}.union(*(ahead for _, ahead in self.places))
-        self.incidents = [i for i in incidents if i.edge in roads]
+        around = near_roads(network, signal)
+        self.incidents = [incident for incident in incidents if incident.edge in around]
+        self.blocking = [incident for incident in self.incidents if incident.type in BLOCKING]
 
     def record(self, live: LiveRun, question: Question) -> Record:
         """The record of a step."""
-        now_s, rows = question.time_s, [self._row(edge, ahead, question.time_s) for edge, ahead in self.places]
+        now_s = question.time_s
+        blocked = [self._incident(edge, ahead, now_s) for edge, ahead in self.places]
         slices = {"plain" if live.run.rates is None else "with_incidents"}
         slices |= {_LOOKALIKES[i.type] for i in self.incidents if i.type in _LOOKALIKES and _near(i, now_s)}
-        blocked = [incident for incident, _ in rows]
+        target = np.array([float(incident is not None) for incident in blocked])
         return Record(
-            **vars(live.example(question, np.array([float(i is not None) for i in blocked]), sorted(slices))),
-            incident=tuple("" if i is None else i.id for i in blocked),
-            began_s=tuple(0.0 if i is None else now_s - i.start_s for i in blocked),
-            after=tuple(after for _, after in rows),
+            **vars(live.example(question, target, sorted(slices))),
+            incident=tuple("" if incident is None else incident.id for incident in blocked),
+            began_s=tuple(0.0 if incident is None else now_s - incident.start_s for incident in blocked),
+            near=any(_near(incident, now_s) for incident in self.blocking),
         )
 
-    def _row(self, edge: str, ahead: frozenset[str], now_s: float) -> tuple[ScheduledIncident | None, bool]:
-        """The incident that blocks an approach, that of its own road first, and whether one has just ended."""
-        here = [i for i in self.incidents if i.type in BLOCKING and (i.edge == edge or i.edge in ahead)]
-        now = [i for i in here if i.start_s <= now_s < i.end_s]
-        now.sort(key=lambda i: (i.edge != edge, i.start_s))
-        return (now[0] if now else None), any(i.end_s <= now_s < i.end_s + AFTERMATH_S for i in here)
+    def _incident(self, edge: str, ahead: frozenset[str], now_s: float) -> ScheduledIncident | None:
+        """The incident that blocks an approach now, that of its own road first."""
+        here = [i for i in self.blocking if i.start_s <= now_s < i.end_s and (i.edge == edge or i.edge in ahead)]
+        return min(here, key=lambda i: (i.edge != edge, i.start_s), default=None)
 
 
 def _near(incident: ScheduledIncident, now_s: float) -> bool:
     return incident.start_s <= now_s < incident.end_s + AFTERMATH_S
-
-

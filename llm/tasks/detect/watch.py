@@ -76,7 +76,7 @@ class ApproachWatch:
         step = int((observation.time_s - self.begin_s) // STEP_S)
         ended = self._step is not None and step != self._step
         if ended:
-            self._steps.append(self._approach_values(np.nanmean(self._parts, axis=0), observation))
+            self._steps.append(self._approach_values(_mean(np.array(self._parts)), observation))
             self._parts = []
         self._step = step
         return ended and len(self._steps) == STEPS
@@ -137,6 +137,12 @@ class ApproachWatch:
         out = ~(member * np.nan_to_num(known)).any(axis=1)
         values[out, : _COLUMN["green_share"]] = np.nan
         return values
+
+
+def _mean(parts: Floats) -> Floats:
+    """Mean over the first axis of what is known, NaN where nothing is."""
+    count = (~np.isnan(parts)).sum(axis=0)
+    return np.where(count > 0, np.nan_to_num(parts).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
 def _edges(network: Network, signal: Signal) -> tuple[str, ...]:

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from llm.tasks.decide.prompt import phase_letters
 from llm.tasks.detect.watch import Floats, column
 
@@ -28,9 +26,8 @@ def approach_text(facts: Floats) -> str:
     Raises:
         PromptError: more than 26 approaches.
     """
-    zones = sum(column(facts, name) for name in ("near_veh", "mid_veh", "far_veh"))
     told = {
-        "veh": zones,
+        "veh": column(facts, "near_veh") + column(facts, "mid_veh") + column(facts, "far_veh"),
         "halted": column(facts, "halted_veh"),
         "speed": 10 * column(facts, "speed_share"),
         "in": column(facts, "inflow_veh"),
@@ -41,13 +38,9 @@ def approach_text(facts: Floats) -> str:
     uneven = 10 * column(facts, "uneven")[:, -2:].mean(axis=1)
     lines = []
     for row, letter in enumerate(phase_letters(len(facts))):
-        words = [f"{name} {_spans(values[row])}" for name, values in told.items()]
-        lines.append(" ".join([*words, f"uneven {_number(uneven[row])}", letter]))
+        words = [" ".join([name, *(_number(v[row, a:b].mean()) for a, b in SPANS)]) for name, v in told.items()]
+        lines.append(" ".join([*words, "uneven", _number(uneven[row]), letter]))
     return "\n".join(lines)
-
-
-def _spans(values: Floats) -> str:
-    return " ".join(_number(float(np.mean(values[first:end]))) for first, end in SPANS)
 
 
 def _number(value: float) -> str:

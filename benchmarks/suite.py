@@ -51,14 +51,17 @@ class Variant(BaseModel):
 
 
 class Suite(BaseModel):
-    """A benchmark by name. Whoever changes one raises its version: results carry both."""
+    """A benchmark by name. Whoever changes one raises its version: results carry both.
+
+    A suite without ``scenarios`` runs on those that the user brings.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     version: int = Field(ge=1)
     description: str = ""
-    scenarios: tuple[str, ...] = Field(min_length=1)
+    scenarios: tuple[str, ...] = ()
     controllers: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
     variants: tuple[Variant, ...] = ()
@@ -72,7 +75,7 @@ class Suite(BaseModel):
     @property
     def record(self) -> SuiteRecord:
         """What results carry of the suite."""
-        return SuiteRecord(name=self.name, version=self.version, gridlock=self.gridlock)
+        return SuiteRecord(name=self.name, version=self.version, gridlock=self.gridlock, baseline=self.baseline)
 
     def sha256(self) -> str:
         """Hash of all that its results depend on, and of what the names in it stand for; not of its description."""

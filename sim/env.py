@@ -34,7 +34,7 @@ class _Task:
             raise ScenarioError(f"Unknown reward '{reward}'; choose one of {', '.join(REWARDS)}.")
         self.timings = timings if isinstance(timings, Timings) else TIMINGS[timings]
         self.reward = reward
-        self.options = SessionOptions(backend=backend, gui=gui, delays=True)
+        self.options = SessionOptions(backend=backend, gui=gui, delays=True, outputs=False)
         self.network = Network.read(self.scenario.net_file)
         self.signals = self.network.controllable
         if not self.signals:

@@ -14,7 +14,11 @@ from xml.sax import SAXException
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.common.errors import ScenarioError, shorten
+from scenarios.common.input_files import Stamp, stamp
+from scenarios.common.net_values import WHAT, check_network
 from sim.observation import ZONES_M
+from sim.read_only import lock_arrays
 
 REACH_M = ZONES_M[-1]
 GREEN = frozenset("Gg")
@@ -23,6 +27,9 @@ YELLOW = frozenset("yYu")
 
 class NetworkError(ValueError):
     """A network that cannot be used; the message is one sentence that names the file or the signal."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shorten(message))
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Network:
-    """Signals, lanes and roads in a fixed, documented order (sorted by id)."""
+    """Signals, lanes and roads in a fixed, documented order (sorted by id). Its arrays cannot be written."""
 
     net_file: Path
     signals: tuple[Signal, ...]
@@ -118,6 +125,14 @@ class Network:
     exit_length_m: NDArray[np.float64]
     reach: tuple[tuple[Reach, ...], ...]
     roads: dict[str, Road] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        lock_arrays(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Unpickled arrays could be written again."""
+        vars(self).update(state)
+        lock_arrays(self)
 
     @property
     def controllable(self) -> tuple[Signal, ...]:
@@ -144,14 +159,14 @@ class Network:
         """
         path = Path(net_file)
         try:
-            stamp = path.stat().st_mtime_ns
-        except OSError as error:
-            raise NetworkError(f"Network file {path} cannot be read ({error.strerror}); check the path.") from error
-        return _read(path, stamp)
+            check_network(path)
+            return _read(path, stamp(path, WHAT))
+        except ScenarioError as error:
+            raise NetworkError(str(error)) from error
 
 
 @lru_cache(maxsize=16)
-def _read(path: Path, _stamp: int) -> Network:
+def _read(path: Path, _stamp: Stamp) -> Network:
     net = _parse(path)
     tls_ids = sorted(tl.getID() for tl in net.getTrafficLights())
     if not tls_ids:

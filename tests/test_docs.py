@@ -276,9 +276,7 @@ def texts(file: Path) -> Iterator[str]:
             yield node.value
 
 
-@pytest.mark.parametrize(
-    "file", [README, ROOT / "llm" / "EXPERIMENTS.md", ROOT / "benchmarks" / "published" / "README.md"], ids=str
-)
+@pytest.mark.parametrize("file", [README, ROOT / "benchmarks" / "published" / "README.md"], ids=str)
 def test_links_outside_the_site_lead_somewhere(file: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", file.read_text(encoding="utf-8"))
     assert [target for target in targets if "://" not in target and not (file.parent / target).exists()] == []

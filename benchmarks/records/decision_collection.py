@@ -15,10 +15,15 @@ from benchmarks.records.branch_costs import HORIZONS_S, Recorder
 from benchmarks.records.decision_episodes import Episode, Settings
 from benchmarks.records.recording import Progress
 from benchmarks.results import provenance
+from benchmarks.run import user_code
 from controllers import registry as controllers
 from controllers.base import ControllerError
 from llm.tasks.decide import records as dataset
 from llm.tasks.forecast.forecasters import Forecaster
+from sim.workers.local import run_alone
+
+#: Importing and making a policy may take this long, s.
+MAKE_LIMIT_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,11 @@ class Job:
 
 def record_episode(job: Job) -> int:
     """Run one episode and write its records; runs on a worker. Returns how many."""
+    specs = (job.run.behaviour, job.run.settings.then)
+    return run_alone(_recorded, job) if any(map(controllers.is_users, specs)) else _recorded(job)
+
+
+def _recorded(job: Job) -> int:
     records = list(Recorder(job.run, _numbers_only(job.head)).records())
     dataset.write_shard(job.folder / job.run.file_name, records)
     return len(records)
@@ -81,8 +91,11 @@ def _sources(settings: Settings, head: Path | None) -> dict[str, str | None]:
     """
     found: dict[str, str | None] = {"forecast head": None if head is None else provenance.content_sha256(head)}
     for spec in sorted({*settings.drive, settings.then}):
-        controllers.make(spec)  # here once, and not in each episode
-        for name, read in {**controllers.files(spec), **controllers.depends_on(spec)}.items():
+        if controllers.is_users(spec):  # here once, and not in each episode
+            user_code.check(spec, MAKE_LIMIT_S)
+        else:
+            controllers.make(spec)
+        for name, read in {**controllers.files(spec), **user_code.depends_on(spec, MAKE_LIMIT_S)}.items():
             if isinstance(read, Path) and not read.exists():
                 raise ControllerError(f"The {name} of {spec} is missing: there is no {read}; name one that is there.")
             found[f"{spec} {name}"] = provenance.content_sha256(read) if isinstance(read, Path) else read

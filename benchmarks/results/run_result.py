@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 #: Name endings inside a results folder.
 RESULT_SUFFIX, FAILED_SUFFIX = ".result.json", ".failed.json"
+#: Of files that are being written.
+DRAFT_SUFFIX = ".part"
 
 
 class ResultError(ValueError):
@@ -81,11 +83,15 @@ class ControllerRecord(_Record):
 
 
 class SuiteRecord(_Record):
-    """The suite that this run belongs to, and when it calls a run gridlocked; a changed suite has another version."""
+    """The suite that this run belongs to, and when it calls a run gridlocked; a changed suite has another version.
+
+    ``baseline`` is what its controllers are compared with; None for the usual one.
+    """
 
     name: str
     version: int
     gridlock: GridlockRule = GRIDLOCK
+    baseline: str | None = None
 
 
 class GitRecord(_Record):
@@ -133,16 +139,20 @@ class Distribution(_Record):
     """Quantiles over vehicles at 0, 1, ..., 100 %, s; empty where there was no vehicle.
 
     ``delay_s`` is of every scheduled vehicle (the definition of the metric), ``waiting_s`` of every inserted one:
-    the time that it stood (speed below 0.1 m/s, stops on purpose left out).
+    the time that it stood (speed below 0.1 m/s, stops on purpose left out). ``users_delay_s`` holds the delay of
+    persons, cyclists, buses and trams by kind, where there were any.
     """
 
     delay_s: tuple[Number, ...]
     waiting_s: tuple[Number, ...]
+    users_delay_s: dict[str, tuple[Number, ...]] = {}
 
     @model_validator(mode="after")
     def _percents(self) -> Self:
         if not {len(self.delay_s), len(self.waiting_s)} <= {0, 101}:
             raise ValueError("delay_s and waiting_s need 101 quantiles or none")
+        if any(len(quantiles) != 101 for quantiles in self.users_delay_s.values()):
+            raise ValueError("users_delay_s needs 101 quantiles of each kind")
         return self
 
 
@@ -227,7 +237,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=DRAFT_SUFFIX, dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()

@@ -161,7 +161,7 @@ def test_a_sweep_with_failing_controllers_ranks_the_others(greenloop: Run, files
     assert "Signal timings: native (yellow as in the network's programs" in out
     assert "fixed_time" in out
     assert "Figure:" in err
-    assert (Path("r") / "figures" / "cologne1_delay.png").exists()
+    assert (Path("r") / "figures" / "cologne1_1min_delay.png").exists()
     assert len(list(Path("r").glob("*.failed.json"))) == 1
     status, out, _ = greenloop("run", *ONE, "--controller", "fixed_time", "--out", "r", "--json", "--no-figures")
     answer = json.loads(out)
@@ -215,7 +215,9 @@ def test_plot_draws_from_a_folder(greenloop: Run, tmp_path: Path) -> None:
     code, out, err = greenloop("plot", "r", "--only", "delay", "--json")
     assert code == 0
     assert re.search(r"Left out: .*b\.result\.json is truncated", err)
-    assert [Path(name).name for name in json.loads(out)] == [f"cologne1_delay.{e}" for e in ("pdf", "svg", "png")]
+    assert [Path(name).name for name in json.loads(out)] == [
+        f"cologne1_incidents_60min_delay.{e}" for e in ("pdf", "svg", "png")
+    ]
     code, out, _ = greenloop("plot", "--list")
     assert {"delay", "time_space", "phases"} <= {line.split()[0] for line in out.splitlines()}
     code, _, err = greenloop("plot", "nowhere")

@@ -111,6 +111,11 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "copies": ({"copies": 3}, "copies 1 to 2"),
     "minutes": ({"minutes": -1.0}, "-1 min makes no sense"),
     "nothing": ({"scenarios": ()}, "Say what to train on"),
+    "hours": ({"hours": 0.0}, "0 h makes no sense"),
+    "two scored networks": (
+        {"scenarios": ("cologne3", "ingolstadt1"), "on_scored_network": True},
+        "trains on one network, the one that scores it, not 2",
+    ),
 }
 
 
@@ -120,6 +125,20 @@ def test_what_cannot_be_trained_is_one_sentence(what: str, tmp_path: Path) -> No
     with pytest.raises(TrainingError, match=sentence):
         train_rl.train(replace(SHORT, **changes), (1,), tmp_path / "out", quiet)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_rival_learns_on_the_network_that_scores_it_only_when_told_so(tmp_path: Path) -> None:
+    training = Training("dqn", ("cologne3",), steps=0, minutes=1.0, hours=0.03, on_scored_network=True)
+    (card,) = train_rl.train(training, (1,), tmp_path, quiet)
+    assert card["on_scored_network"] is True
+    assert (card["rounds"], card["steps"], card["simulated_h"]) == (2, 2 * 12 * 3, 0.03)
+    assert card["command"].endswith(
+        "--hours 0.03 --seeds 1-1 --timings native --copies 1 --minutes 1 --on-scored-network"
+    )
+    with pytest.raises(TrainingError, match="it is held out"):
+        rl_runs.load_scenarios(replace(training, on_scored_network=False))
+    with pytest.raises(TrainingError, match=r"holds another training \(on_scored_network is True, not None\)"):
+        rl_runs.open_folder(replace(training, on_scored_network=False), tmp_path)
 
 
 def test_a_copy_of_a_held_out_network_is_refused(tmp_path: Path) -> None:

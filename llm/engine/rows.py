@@ -1,16 +1,9 @@
 """Scores of rows: the language model's own logits of the rows' marks, as log-probabilities among a question's rows.
 
-<<<<<<< HEAD
 A model that was not trained here answers as any language model does: with the token after the text's last one. An
 adapter of ``greenloop train`` answers line by line: how strongly the model says a row's mark again where the line of
 its facts has just ended in it. Each score then comes from a place that has seen that row's facts (and those above it),
-no place has to compare them all, and the model learns many times sooner (llm/EXPERIMENTS.md, section 15).
-=======
-A model that was not trained here answers as any language model does: with the letter after the prompt's last token. An
-adapter of ``greenloop train`` answers line by line: how strongly the model says a phase's letter again where the line
-of its facts has just ended in it. Each score then comes from a place that has seen that phase's facts (and those above
-it), no place has to compare them all, and the model learns many times sooner (docs/experiments, section 15).
->>>>>>> main
+no place has to compare them all, and the model learns many times sooner (docs/experiments, section 15).
 
 One prefill over all texts, no generation. Texts are padded on the right: attention is causal, so no token of a text
 ever sees its padding, and neither mask nor position ids are needed. Only the marks' rows of the output matrix are

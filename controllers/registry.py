@@ -60,10 +60,12 @@ _ENTRIES: dict[str, Entry] = {
         "Max pressure with bounded greens that stay while nobody else's pressure is higher.",
     ),
     "cyclic_max_pressure": Entry(
-        "controllers.classical.cyclic_max_pressure:CyclicMaxPressure",
+        "controllers.classical.cyclic.max_pressure:CyclicMaxPressure",
         "A fixed cycle shared out by pressure (Kouvelas 2014).",
     ),
-    "scats": Entry("controllers.classical.scats:Scats", "Splits, cycle and offsets adapt as in SCATS and SCOOT."),
+    "scats": Entry(
+        "controllers.classical.cyclic.scats:Scats", "Splits, cycle and offsets adapt as in SCATS and SCOOT."
+    ),
     "sotl": Entry(
         "controllers.classical.sotl:Sotl", "Self-organising: vehicle-seconds at red end a green (Gershenson 2005)."
     ),

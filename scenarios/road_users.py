@@ -49,11 +49,15 @@ def may_have_others(files: Iterable[Path]) -> bool:
 @lru_cache(maxsize=64)
 def _holds_signs(file: Path, _stamp: int) -> bool:
     try:
-        if file.suffix == ".gz":
-            with gzip.open(file) as packed:
-                return any(_SIGNS.search(line) for line in packed)
         if not file.stat().st_size:
             return False
+        with file.open("rb") as opened:
+            head = opened.read(2)
+        if head == b"\x1f\x8b":  # packed, whatever its name
+            with gzip.open(file) as packed:
+                return any(_SIGNS.search(line) for line in packed)
+        if head in (b"\xff\xfe", b"\xfe\xff"):  # two bytes a letter
+            return True
         with file.open("rb") as plain, mmap.mmap(plain.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _SIGNS.search(content) is not None
     except OSError:

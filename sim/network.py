@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -171,17 +172,29 @@ def _read(path: Path, _stamp: Stamp) -> Network:
     tls_ids = sorted(tl.getID() for tl in net.getTrafficLights())
     if not tls_ids:
         raise NetworkError(f"Network file {path} has no traffic signals, so there is nothing to control.")
-    return _Builder(path, net, tls_ids).build()
+    with _malformed(path):
+        return _Builder(path, net, tls_ids).build()
 
 
 def _parse(path: Path) -> Any:
     import sumolib  # slow to import, and only needed here
 
+    with _malformed(path), contextlib.redirect_stderr(io.StringIO()):  # sumolib comments on harmless details
+        net = sumolib.net.readNet(
+            str(path), withPrograms=True, withConnections=True, withFoes=True, withPedestrianConnections=True
+        )
+    if not net.getEdges():
+        raise NetworkError(f"Network file {path} holds no roads; give a SUMO .net.xml file.")
+    return net
+
+
+@contextlib.contextmanager
+def _malformed(path: Path) -> Iterator[None]:
+    """What sumolib stumbles over, at once or when an element is first used, in one sentence."""
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # sumolib comments on harmless details
-            net = sumolib.net.readNet(
-                str(path), withPrograms=True, withConnections=True, withFoes=True, withPedestrianConnections=True
-            )
+        yield
+    except NetworkError:
+        raise
     except SAXException as error:
         detail = error.getMessage()
         raise NetworkError(f"Network file {path} is not a complete SUMO network: {detail}.") from error
@@ -194,9 +207,6 @@ def _parse(path: Path) -> Any:
         raise NetworkError(
             f"Network file {path} is not a complete SUMO network: a value is missing or malformed ({error})."
         ) from error
-    if not net.getEdges():
-        raise NetworkError(f"Network file {path} holds no roads; give a SUMO .net.xml file.")
-    return net
 
 
 def is_green_phase(program: list[ProgramStep], index: int) -> bool:

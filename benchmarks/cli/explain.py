@@ -93,6 +93,7 @@ def explained(
     """
     from benchmarks.run.benchmark import MAX_SEED
     from controllers.base import RunContext
+    from sim.engine.moments import moments
     from sim.engine.session import Session
 
     if seed > MAX_SEED:
@@ -107,14 +108,12 @@ def explained(
         controller.context = RunContext(scenario, seed, timings)
         controller.reset(session.network, seed)
         answers: dict[str, Answer] = {}
-        while not session.done:
-            decisions = controller.act(observation)
-            if observation.time_s >= start_s + time_s:
-                for name in sorted(set(decisions) & (wanted or set(decisions)) - set(answers)):
-                    answers[name] = _answer(controller, name, observation, scenario)
+        for moment in moments(session, observation, controller.act):
+            if moment.observation.time_s >= start_s + time_s:
+                for name in sorted(set(moment.decisions) & (wanted or set(moment.decisions)) - set(answers)):
+                    answers[name] = _answer(controller, name, moment.observation, scenario)
                 if answers and wanted <= set(answers):
                     return [answers[name] for name in signals or sorted(answers)]
-            observation = session.step(decisions)
     lacking = ", ".join(sorted(wanted - set(answers))) or "any signal"
     raise _no_decision(lacking, time_s, scenario)
 

@@ -231,6 +231,7 @@ def _wanted(counts: Path | None, detectors: Path | None, seed: int, warmup_s: fl
 def _fit_words(fit: Fit | None) -> tuple[str, ...]:
     if fit is None:
         return ()
+    from scenarios.common.clock import format_seconds
     from scenarios.counts.geh import GEH_FITS, SHARE_FITS
 
     enough = "enough" if fit.share >= SHARE_FITS else "too few"
@@ -241,8 +242,8 @@ def _fit_words(fit: Fit | None) -> tuple[str, ...]:
     ]
     worst = sorted(fit.points, key=lambda point: -point.geh)[:3]
     told += [
-        f"Worst: road '{point.count.edge}' from {point.count.begin_s:g} s, counted {point.count.vehicles:g}, driven "
-        f"{point.driven_veh:g}, GEH {point.geh:.1f}."
+        f"Worst: road '{point.count.edge}' from {format_seconds(point.count.begin_s)} s, counted "
+        f"{point.count.vehicles:g}, driven {point.driven_veh:g}, GEH {point.geh:.1f}."
         for point in worst
         if point.geh >= GEH_FITS
     ]

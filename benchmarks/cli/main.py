@@ -12,15 +12,14 @@ import typer
 
 from benchmarks.cli import compare as compare_cli
 from benchmarks.cli import explain as explain_cli
-from benchmarks.cli import forecast as forecast_cli
 from benchmarks.cli import import_town as import_cli
-from benchmarks.cli import learn as learn_cli
 from benchmarks.cli import plot as plot_cli
 from benchmarks.cli import replay as replay_cli
 from benchmarks.cli import report as report_cli
 from benchmarks.cli import tasks as tasks_cli
 from benchmarks.cli import train_rl as rl_cli
 from benchmarks.cli.old_verbs import translated
+from scenarios.common.errors import shorten
 
 app = typer.Typer(
     add_completion=False,
@@ -38,6 +37,8 @@ OUR_PACKAGES = frozenset({"benchmarks", "scenarios", "sim", "controllers", "llm"
 STOPPED_CODE = 130
 STOPPED = "Stopped. What had been finished is kept; the same command goes on from there."
 DEBUG = "GREENLOOP_DEBUG"
+#: Letters of a message: a broken file can hold an id of megabytes.
+MOST_SHOWN = 1000
 
 
 @app.callback()
@@ -259,10 +260,8 @@ def doctor(as_json: Json = False) -> None:
 
 compare_cli.register(app)
 explain_cli.register(app)
-forecast_cli.register(app)
 plot_cli.register(app)
 import_cli.register(app)
-learn_cli.register(app)
 replay_cli.register(app)
 report_cli.register(app)
 rl_cli.register(app)
@@ -293,7 +292,7 @@ def _told(error: Exception) -> int:
         return STOPPED_CODE
     if os.environ.get(DEBUG):
         raise error
-    sentence = " ".join(str(error).split())
+    sentence = shorten(str(error), MOST_SHOWN)
     if type(error).__module__.partition(".")[0] in OUR_PACKAGES:
         typer.echo(f"greenloop: {sentence}", err=True)
         return 2

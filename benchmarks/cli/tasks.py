@@ -146,10 +146,12 @@ def evaluate(
         list[str] | None, typer.Option(help="Name, name:key=value or file.py:Class; repeat.  [default: all]")
     ] = None,
     baseline: Annotated[str | None, typer.Option(help="Differences are to this one.")] = None,
+    head: Annotated[Path | None, typer.Option(help="Folder of what was trained: for the answerer 'model'.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Score so many records, evenly; 0 for all.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder of the JSON, the CSV and the answers.")] = Path(
         "results/evaluation"
     ),
+    no_figures: Annotated[bool, typer.Option("--no-figures", help="Leave the figures out.")] = False,
     as_json: Json = False,
 ) -> None:
     """Compare who answers a task's questions: rules, learners on the numbers, the language model.
@@ -159,7 +161,7 @@ def evaluate(
 
     \b
     Examples:
-      greenloop evaluate forecast --records forecasts --answerer model:adapter=runs/forecast/adapter --answerer trees
+      greenloop evaluate forecast --records forecasts --head runs/forecast/adapter
       greenloop evaluate my_file.py:MyTask --on validation --answerer my_file.py:MyAnswerer --answerer constant
     """
     from benchmarks.cli.tables import stdout
@@ -169,8 +171,12 @@ def evaluate(
     from llm.tasks import registry
 
     chosen = on or registry.made(task).splits[-1]
-    request = Request(task, records, chosen, tuple(answerer or ()), baseline, limit, out)
+    request = Request(task, records, chosen, tuple(answerer or ()), baseline, head, limit, out)
     found = compare(request, lambda line: typer.echo(line, err=True))
+    if not no_figures:
+        from benchmarks.evaluate import figures
+
+        figures.draw(found.figures, out)
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=1))
         return

@@ -31,6 +31,7 @@ class Figure:
         answerer: its spec.
         slice: the records that count, or ``overall``.
         measure: its name.
+        group, step: of measures that belong together; empty for others.
         value: the quotient of its sums; NaN is never told.
         interval: 95 %; None below ``FEWEST_BLOCKS`` blocks.
         count: what the sum is divided by.
@@ -41,6 +42,8 @@ class Figure:
     answerer: str
     slice: str
     measure: str
+    group: str
+    step: str
     value: float
     interval: Interval | None
     count: float
@@ -87,11 +90,12 @@ def figures(
     weights = draws(int(blocks.max()) + 1)
     found = []
     for answerer, own in measures.items():
-        for name, measure in own.items():
+        for key, measure in own.items():
             sums = _Sums.of(measure, inside, blocks, weights.shape[1])
             if sums.count.sum() > 0:
-                base = _Sums.of(measures[baseline][name], inside, blocks, weights.shape[1])
-                found.append(_figure((answerer, slice_, name), sums, None if answerer == baseline else base, weights))
+                base = _Sums.of(measures[baseline][key], inside, blocks, weights.shape[1])
+                about = (answerer, slice_, measure.name or key, measure.group, measure.step)
+                found.append(_figure(about, sums, None if answerer == baseline else base, weights))
     return found
 
 
@@ -123,8 +127,8 @@ class _Sums:
         return np.sqrt(values) if self.root else values
 
 
-def _figure(about: tuple[str, str, str], own: _Sums, base: _Sums | None, weights: Floats) -> Figure:
-    answerer, slice_, name = about
+def _figure(about: tuple[str, str, str, str, str], own: _Sums, base: _Sums | None, weights: Floats) -> Figure:
+    answerer, slice_, name, group, step = about
     blocks = int((own.count > 0).sum())
     drawn = own.drawn(weights) if blocks >= FEWEST_BLOCKS else None
     difference = difference_interval = None
@@ -135,6 +139,8 @@ def _figure(about: tuple[str, str, str], own: _Sums, base: _Sums | None, weights
         answerer=answerer,
         slice=slice_,
         measure=name,
+        group=group,
+        step=step,
         value=own.value(),
         interval=None if drawn is None else _known_interval(drawn),
         count=float(own.count.sum()),

@@ -9,7 +9,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +39,8 @@ class Request:
         records: folder of ``greenloop collect``.
         on: the split that is scored.
         answerers: specs; empty for all that can be made by their names alone.
-        baseline: the answerer that differences are to; the first when None.
+        baseline: the answerer that differences are to; the trees when None.
+        head: folder of what ``greenloop train TASK`` made, for those answerers that read one and name none.
         limit: score so many records, evenly; 0 for all.
         out: folder of the results.
     """
@@ -49,6 +50,7 @@ class Request:
     on: str = HELD_OUT
     answerers: tuple[str, ...] = ()
     baseline: str | None = None
+    head: Path | None = None
     limit: int = 0
     out: Path = Path("results/evaluation")
 
@@ -80,8 +82,8 @@ def evaluate(request: Request, tell: Callable[[str], object] = print) -> Evaluat
     scorable = [split for split in task.splits if split != "train"]
     if request.on not in scorable:
         raise RecordError(f"Task '{task.name}' is scored on {' or '.join(scorable)} records, not on '{request.on}'.")
-    specs = tuple(dict.fromkeys(request.answerers or _usual(task)))
-    baseline = _baseline(request, specs)
+    made = _made(task, request, tell)
+    baseline = _baseline(request, tuple(made))
     shards = files(task)
     data = {
         split: shards.read_split(request.records, split) for split in dict.fromkeys(("train", "validation", request.on))
@@ -91,7 +93,7 @@ def evaluate(request: Request, tell: Callable[[str], object] = print) -> Evaluat
     versions = (task.name, task.prompt_version, task.record_format)
     cache = AnswerCache(request.out, (*versions, scored_sha256, shards.sha256(request.records, learnt_splits(task))))
     cache.check_writable()
-    said = _answers(task, specs, data, scored, cache, tell)
+    said = _answers(task, made, data, scored, cache, tell)
     about = {
         "task": task.name,
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -107,6 +109,8 @@ def evaluate(request: Request, tell: Callable[[str], object] = print) -> Evaluat
         "details": {spec: dict(task.details(scored, by_question(task, scored, own))) for spec, own in said.items()},
     }
     found = Evaluation(task, about, compared(task, scored, said, baseline), scored, said)
+    for name, text in task.tables(scored, said).items():
+        write_bytes(request.out / name, text.encode())
     write_bytes(request.out / JSON_FILE, json.dumps(found.as_dict(), indent=1).encode())
     write_bytes(request.out / CSV_FILE, _csv(found.figures).encode())
     return found
@@ -114,14 +118,13 @@ def evaluate(request: Request, tell: Callable[[str], object] = print) -> Evaluat
 
 def _answers(
     task: Task[Any],
-    specs: Sequence[str],
+    made: Mapping[str, Answerer],
     data: dict[str, list[Any]],
     scored: Sequence[Any],
     cache: AnswerCache,
     tell: Callable[[str], object],
 ) -> dict[str, Floats]:
     """What each answerer says of the scored records; those that are asked learn first."""
-    made: dict[str, Answerer] = {spec: registry.answerer(task, spec) for spec in specs}
     questions = [task.question(record) for record in scored]
     shape = task.answer.answer_shape(sum(len(question.rows) for question in questions))
     said: dict[str, Floats] = {}
@@ -131,16 +134,13 @@ def _answers(
         tell(f"{spec} ..." if answers is None else f"{spec}: answers of an earlier run")
         if answers is None:
             if type(answerer).fit is not Answerer.fit:
-                lessons = lessons or {split: lessons_of(task, data[split]) for split in ("train", "validation")}
+                lessons = lessons or {
+                    split: [task.plain(record) for record in data[split]] for split in ("train", "validation")
+                }
                 answerer.fit(lessons["train"], lessons["validation"])
             answers = cache.write(spec, answerer, asked(task, spec, answerer, questions))
         said[spec] = answers
     return said
-
-
-def lessons_of(task: Task[Any], records: Sequence[Any]) -> list[Lesson]:
-    """Questions with their right answers."""
-    return [Lesson(task.question(record), task.target(record)) for record in records]
 
 
 def by_question(task: Task[Any], records: Sequence[Any], said: Floats) -> list[Floats]:
@@ -168,37 +168,48 @@ def rows_sha256(rows: Iterable[dict[str, Any]]) -> str:
     return digest.hexdigest()
 
 
-def _usual(task: Task[Any]) -> list[str]:
-    """The answerers that can be made by their names alone."""
-    return [name for name in registry.answerers(task) if name != "model"]
+def _made(task: Task[Any], request: Request, tell: Callable[[str], object]) -> dict[str, Answerer]:
+    """The answerers asked for, or all that can be made; what is read is put into the specs that name none."""
+    asked_for = request.answerers or tuple(registry.answerers(task))
+    made: dict[str, Answerer] = {}
+    for name in asked_for:
+        spec = name if request.head is None else registry.with_folder(task, name, request.head)
+        try:
+            made[spec] = registry.answerer(task, spec)
+        except TaskError as error:
+            if request.answerers:
+                raise
+            tell(f"{name} is left out: {error}")
+    return made
 
 
 def _baseline(request: Request, specs: Sequence[str]) -> str:
-    baseline = request.baseline or ("trees" if "trees" in specs else specs[0])
+    baseline = request.baseline or next((name for name in ("boosted_trees", "trees") if name in specs), specs[0])
     if baseline not in specs:
         raise TaskError(f"The baseline '{baseline}' is not among the answerers; choose one of {', '.join(specs)}.")
     return baseline
 
 
 def _csv(rows: Sequence[Figure]) -> str:
+    """A row for each figure; intervals in two columns."""
+    flat = [_flat(row.as_dict()) for row in rows]
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(
-        [
-            "answerer",
-            "slice",
-            "measure",
-            "value",
-            "low",
-            "high",
-            "count",
-            "blocks",
-            "difference",
-            "difference_low",
-            "difference_high",
-        ]
-    )
-    for row in rows:
-        ends = (*(row.interval or ("", "")), row.count, row.blocks, "" if row.difference is None else row.difference)
-        table.writerow([row.answerer, row.slice, row.measure, row.value, *ends, *(row.difference_interval or ("", ""))])
+    table = csv.DictWriter(text, list(flat[0]) if flat else [], lineterminator="\n")
+    table.writeheader()
+    table.writerows(flat)
     return text.getvalue()
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if name.endswith("interval"):
+            low, high = value or ("", "")
+            flat |= {name.replace("interval", "low"): _short(low), name.replace("interval", "high"): _short(high)}
+        else:
+            flat[name] = _short(value)
+    return flat
+
+
+def _short(value: Any) -> Any:
+    return round(value, 6) if isinstance(value, float) else value

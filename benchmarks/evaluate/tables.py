@@ -11,37 +11,51 @@ from rich.text import Text
 from benchmarks.evaluate.block_bootstrap import Figure, Interval
 from benchmarks.evaluate.evaluation import Evaluation
 
-NOTES = "[low, high]: 95 % block-bootstrap interval over (network, seed). vs: minus the baseline's, paired, with its interval."
+NOTES = "[low, high]: 95 % block-bootstrap interval over (network, seed), last step. vs: minus the baseline's, paired."
 
 
 def tell(console: Console, evaluation: Evaluation) -> None:
-    """Print the tables; the fewest records come last."""
+    """Print a table for each slice and group of measures."""
     about = evaluation.about
-    for name in dict.fromkeys(figure.slice for figure in evaluation.figures):
-        rows = [figure for figure in evaluation.figures if figure.slice == name]
-        console.print(Text(f"{about['task']}, {name} ({about['on']}, {rows[0].blocks} blocks)", style="bold"))
-        console.print(_table(rows, about["baseline"]))
+    for group in dict.fromkeys(figure.group for figure in evaluation.figures):
+        for name in dict.fromkeys(figure.slice for figure in evaluation.figures):
+            rows = [figure for figure in evaluation.figures if (figure.slice, figure.group) == (name, group)]
+            if rows:
+                what = ", ".join(part for part in (about["task"], group, name) if part)
+                console.print(Text(f"{what} ({about['on']}, {rows[0].blocks} blocks)", style="bold"))
+                console.print(_table(rows, about["baseline"]))
     console.print(Text(NOTES, style="dim"))
 
 
 def _table(rows: Sequence[Figure], baseline: str) -> Table:
     table, names = Table(box=None), list(dict.fromkeys(row.measure for row in rows))
     labels = short_names(list(dict.fromkeys(row.answerer for row in rows)))
+    first = names[0]
     table.add_column("answerer", overflow="fold")
     for name in names:
-        table.add_column(name, justify="right")
-    table.add_column(f"{names[0]} vs {labels.get(baseline, baseline)}", justify="right")
-    by_answerer = {spec: {row.measure: row for row in rows if row.answerer == spec} for spec in labels}
-    for spec, measures in sorted(by_answerer.items(), key=lambda item: getattr(item[1].get(names[0]), "value", 0.0)):
-        first = measures.get(names[0])
-        versus = "" if first is None or first.difference is None else f"{first.difference:+.3g} "
-        versus += "" if first is None else _bounds(first.difference_interval, "+.3g")
-        cells = [
-            f"{measures[name].value:.3g} {_bounds(measures[name].interval, '.3g')}" if name in measures else ""
-            for name in names
-        ]
-        table.add_row(labels[spec], *cells, versus)
+        steps = " / ".join(dict.fromkeys(row.step for row in rows if row.measure == name))
+        table.add_column(f"{name} {steps}".strip(), justify="right")
+    table.add_column(f"{first} vs {labels.get(baseline, baseline)}", justify="right")
+
+    def of(spec: str, name: str) -> list[Figure]:
+        return [row for row in rows if (row.answerer, row.measure) == (spec, name)]
+
+    for spec in sorted(labels, key=lambda spec: sum(row.value for row in of(spec, first))):
+        table.add_row(labels[spec], *(_cell(of(spec, name)) for name in names), _versus(of(spec, first)))
     return table
+
+
+def _cell(steps: Sequence[Figure]) -> str:
+    """The values of all steps, and the interval of the last."""
+    if not steps:
+        return ""
+    return f"{' / '.join(format(row.value, '.3g') for row in steps)} {_bounds(steps[-1].interval, '.3g')}".rstrip()
+
+
+def _versus(steps: Sequence[Figure]) -> str:
+    if not steps or steps[-1].difference is None:
+        return ""
+    return f"{steps[-1].difference:+.3g} {_bounds(steps[-1].difference_interval, '+.3g')}".rstrip()
 
 
 def short_names(specs: Sequence[str]) -> dict[str, str]:

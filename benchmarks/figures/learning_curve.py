@@ -7,7 +7,7 @@ from typing import Any
 
 
 def draw(metrics: dict[str, Any], path: Path) -> None:
-    """Draw the losses, and the validation regret beside those of the rivals.
+    """Draw the losses, and where regret is measured that on validation beside the rivals'.
 
     On the way it is measured on some records, before and after on all, like the rivals'.
     """
@@ -16,11 +16,20 @@ def draw(metrics: dict[str, Any], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    panels = 2 if "regret_veh_s" in metrics else 1
+    figure, axes = plt.subplots(1, panels, figsize=(4.5 * panels, 3.4), layout="constrained", squeeze=False)
+    left = axes[0][0]
     for key, label in (("loss", "training"), ("eval_loss", "validation")):
         left.plot(*_curve(metrics["history"], key), marker="o", markersize=3, label=label)
-    left.set(xlabel="epoch", ylabel="cross-entropy", title="Loss")
+    left.set(xlabel="epoch", ylabel="loss", title="Loss")
     left.legend(frameon=False)
+    if panels > 1:
+        _draw_regret(axes[0][1], metrics)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _draw_regret(right: Any, metrics: dict[str, Any]) -> None:
     epochs, regrets = _curve(metrics["history"], "eval_regret_veh_s")
     right.plot(epochs, regrets, marker="o", markersize=3, label="language model, some records")
     ends = [metrics.get("start_regret_veh_s", metrics.get("untuned_regret_veh_s")), metrics["regret_veh_s"]]
@@ -30,8 +39,6 @@ def draw(metrics: dict[str, Any], path: Path) -> None:
             right.axhline(value, linestyle="--", linewidth=1, color=f"C{number + 1}", label=name)
     right.set(xlabel="epoch", ylabel="regret (veh-s)", title="Validation regret")
     right.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def _curve(history: list[dict[str, Any]], key: str) -> tuple[list[float], list[float]]:

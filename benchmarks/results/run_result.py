@@ -17,9 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from benchmarks.results.metrics import GRIDLOCK, GridlockRule
+from scenarios.common.errors import shorten
+from scenarios.common.files import MOST_BYTES, FileError, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,9 @@ DRAFT_SUFFIX = ".part"
 
 class ResultError(ValueError):
     """A result that cannot be read or written; the message is one sentence that names the file."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shorten(message))
 
 
 def _number(value: object) -> object:
@@ -166,7 +171,7 @@ class RunResult(_Record):
     suite: SuiteRecord | None
     scenario: ScenarioRecord
     controller: ControllerRecord
-    seed: int
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
     timings: dict[str, Any]
     backend: str
     versions: dict[str, str]
@@ -220,7 +225,13 @@ def write(record: RunResult | NetworkShape, path: Path) -> None:
     Raises:
         ResultError: the folder cannot be written or the disk is full.
     """
-    write_text(path, json.dumps(plain(record.model_dump(mode="python")), separators=(",", ":"), allow_nan=False))
+    text = json.dumps(plain(record.model_dump(mode="python")), separators=(",", ":"), allow_nan=False)
+    if len(text) > MOST_BYTES:
+        raise ResultError(
+            f"{path} would have {len(text) / 1e6:.0f} MB, and {MOST_BYTES / 1e6:g} MB are the most that is read; "
+            "shorten the run."
+        )
+    write_text(path, text)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -347,11 +358,10 @@ def flat(result: RunResult) -> dict[str, Any]:
 
 def _read(path: Path, kind: type[RecordT], what: str) -> RecordT:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ResultError(f"Result file {path} cannot be read ({error.strerror}); check the path.") from error
-    except ValueError as error:
-        raise ResultError(f"Result file {path} is truncated or no JSON; delete it and run its cell again.") from error
+        data = read_json(path)
+    except FileError as error:
+        hint = "check the path" if isinstance(error.__cause__, OSError) else "delete it and run its cell again"
+        raise ResultError(f"Result file {path} {error}; {hint}.") from error
     if not isinstance(data, dict) or "schema_version" not in data:
         raise ResultError(f"Result file {path} is not {what}: it has no schema_version.")
     if data["schema_version"] != SCHEMA_VERSION:

@@ -108,10 +108,9 @@ class _Run:
         try:
             self.rounds = self.training.rounds(env.round_steps, env.num_envs)
             total = self.rounds * env.round_steps * env.num_envs
+            model = make_model(self.training.algorithm, env, self.seed, env.round_steps, total)
             if found:
-                model = rl_checkpoints.restore(found, self.training.algorithm, env)
-            else:
-                model = make_model(self.training.algorithm, env, self.seed, env.round_steps, total)
+                rl_checkpoints.restore(found, model)
             keeper = rl_checkpoints.Keeper(env, self.checkpoints, self.checkpoint_s, self._note)
             keeper.before_s = state["wall_s"]
             model.learn(total - model.num_timesteps, callback=keeper, reset_num_timesteps=False)

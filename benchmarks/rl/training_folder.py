@@ -21,6 +21,7 @@ from llm.records.shards import RecordError
 from llm.records.splits import FIRST_SEED as _FIRST_SEEDS
 from llm.records.splits import check_split
 from scenarios import registry
+from scenarios.common.files import FileError, read_json
 from scenarios.spec import Scenario
 from sim.timings import TIMINGS
 
@@ -155,14 +156,14 @@ def open_folder(training: Training, out: Path) -> None:
     file = out / SETTINGS
     try:
         if file.is_file():
-            _check_same(json.loads(file.read_text(encoding="utf-8")), wanted, out)
+            _check_same(read_json(file), wanted, out)
             return
         out.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise TrainingError(f"Folder {out} cannot be written ({error.strerror}); choose another --out.") from error
-    except json.JSONDecodeError as error:
-        raise TrainingError(f"{file} is damaged ({error}); choose another --out, or remove the folder.") from error
+    except FileError as error:
+        raise TrainingError(f"{file} is damaged: it {error}; choose another --out, or remove the folder.") from error
 
 
 def _check_same(found: Any, wanted: dict[str, Any], out: Path) -> None:

@@ -33,9 +33,11 @@ from controllers.time_limit import guarded
 from scenarios.demand.footways import footways
 from scenarios.road_users import PERSON
 from scenarios.spec import Scenario
+from sim.engine.moments import Decisions, moments
 from sim.engine.session import Outcome, Session, SessionOptions
 from sim.network import Network
-from sim.signals import DecisionError
+from sim.observation import Observation
+from sim.signals import DecisionError, check_decisions
 from sim.timings import NATIVE, Timings
 
 #: Period of the road output: five minutes, the usual aggregation of traffic counts.
@@ -174,25 +176,34 @@ def _drive(
     charged_s: list[float] = []
     if log_file is not None:
         results.write_text(log_file, "")
-    while not session.done:
-        now_s = observation.time_s
+
+    def decide(seen: Observation) -> Decisions:
         before_s = time.perf_counter()
-        decisions = guarded(name, cell.decision_limit_s, controller.act, observation)
+        decisions: Decisions = guarded(name, cell.decision_limit_s, controller.act, seen)
         latencies_s.append(time.perf_counter() - before_s)
-        told = log is not None or log_file is not None
-        notes = guarded(name, RESET_LIMIT_S, controller.notes) if told else {}
-        try:
+        return decisions
+
+    def step(decisions: Decisions) -> Observation:
+        if not cell.charge_latency:
+            return session.step(decisions)
+        later, late_s = late_step(session, decisions, latencies_s[-1])
+        charged_s.extend([late_s] if decisions else [])
+        return later
+
+    told = log is not None or log_file is not None
+    try:
+        for moment in moments(session, observation, decide, step):
+            if moment.ended or not told:
+                continue
+            now_s, decisions = moment.observation.time_s, moment.decisions
+            check_decisions(session.network, decisions)  # so that no nonsense is logged
+            notes = guarded(name, RESET_LIMIT_S, controller.notes)
             if log is not None:
                 log.add(now_s, decisions, notes)
-            if cell.charge_latency:
-                observation, late_s = late_step(session, decisions, latencies_s[-1])
-                charged_s += [late_s] if decisions else []
-            else:
-                observation = session.step(decisions)
-        except DecisionError as error:
-            raise ControllerError(f"Controller '{name}': {error}") from error
-        if log_file is not None:
-            decision_log.append(log_file, controller.context, now_s, decisions, notes)
+            if log_file is not None:
+                decision_log.append(log_file, controller.context, now_s, decisions, notes)
+    except DecisionError as error:
+        raise ControllerError(f"Controller '{name}': {error}") from error
     return _Clock(ready_s - begin_s, time.perf_counter() - ready_s, latencies_s, charged_s)
 
 

@@ -32,6 +32,7 @@ from llm.tasks.decide.prompt import signal_prompt
 from llm.tasks.decide.scorer import PhaseScorer
 from scenarios import registry
 from scenarios.spec import Scenario, ScenarioError
+from sim.engine.moments import moments
 from sim.engine.session import Session
 from sim.timings import NATIVE
 
@@ -62,12 +63,11 @@ def asked(scenario: Scenario, driver: str = "greedy", seed: int = 1) -> Asked:
         controller = controllers.make(driver)
         controller.context = RunContext(scenario, seed, NATIVE)
         controller.reset(session.network, seed)
-        while not session.done:
-            for signal in session.network.controllable:
-                if observation.due[signal.index]:
-                    prompts.append(signal_prompt(session.network, signal, observation))
+        for moment in moments(session, observation, controller.act):
+            for signal in () if moment.ended else session.network.controllable:
+                if moment.observation.due[signal.index]:
+                    prompts.append(signal_prompt(session.network, signal, moment.observation))
                     phases.append(len(signal.phases))
-            observation = session.step(controller.act(observation))
     return Asked(prompts, phases)
 
 

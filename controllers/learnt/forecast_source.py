@@ -103,6 +103,7 @@ def reference_counts(context: RunContext) -> MinuteCounts:
 
 
 def _drive(context: RunContext) -> MinuteCounts:
+    from sim.engine.moments import moments
     from sim.engine.session import Session
 
     greedy = Greedy()
@@ -110,11 +111,8 @@ def _drive(context: RunContext) -> MinuteCounts:
     with Session(context.scenario, context.seed, context.timings) as session:
         counts = MinuteCounts(len(session.network.lanes), context.scenario.begin_s)
         greedy.reset(session.network, context.seed)
-        observation = session.start()
-        while not session.done:
-            counts.see(observation)
-            observation = session.step(greedy.act(observation))
-        counts.see(observation)
+        for moment in moments(session, session.start(), greedy.act):
+            counts.see(moment.observation)
     return counts
 
 
@@ -147,14 +145,13 @@ def head_of(adapter: Path | None, backbone: Backbone) -> LanguageModelForecaster
         ControllerError: there is no adapter, no head beside it, or one of another adapter.
     """
     from llm.tasks.forecast.forecasters import ForecastError
-    from llm.tasks.forecast.language_model import LanguageModelForecaster
-    from llm.tasks.forecast.quantile_head import FILE
+    from llm.tasks.forecast.language_model import LanguageModelForecaster, has_head
 
-    if adapter is None or not (adapter / FILE).is_file():
+    if adapter is None or not has_head(adapter):
         where = f"adapter {adapter} has" if adapter is not None else "a model without an adapter has"
         raise ControllerError(
-            f"language_model: forecast=own needs a forecast head, and {where} no {FILE}; run 'greenloop train-forecast "
-            "--adapter FOLDER', or choose none, persistence or reference."
+            f"language_model: forecast=own needs a forecast head, and {where} none; run 'greenloop train forecast "
+            "--set start=FOLDER', or choose none, persistence or reference."
         )
     try:
         return LanguageModelForecaster(str(adapter), backbone=backbone)

@@ -15,6 +15,7 @@ from torch import nn
 
 from llm.backbone.loading import BackboneError
 from llm.tasks.questions import Answer, Choice, Quantiles
+from scenarios.common.files import read_json
 
 Kind = Answer
 
@@ -176,6 +177,12 @@ def head_file(folder: Path, task: str) -> Path:
     return folder / f"{task}_head.safetensors"
 
 
+def head_folder(folder: Path, task: str) -> Path:
+    """The folder itself, or the adapter's in it where a run folder was named."""
+    inner = folder / "adapter"
+    return inner if not head_file(folder, task).is_file() and head_file(inner, task).is_file() else folder
+
+
 def about_file(folder: Path, task: str) -> Path:
     """Where it is said what a task's head was made from."""
     return folder / f"{task}_head.json"
@@ -210,7 +217,7 @@ def load_head(folder: Path, task: str, kind: Kind, versions: dict[str, int]) -> 
             f"Folder {folder} holds no {head_file(folder, task).name}; run 'greenloop train {task}' to make one."
         )
     try:
-        about = json.loads(about_file(folder, task).read_text(encoding="utf-8"))
+        about = read_json(about_file(folder, task), allow_nan=True)
         noted = {name: about[name] for name in versions}
         if missing := {"base", "base_sha256", "adapter_sha256", "layers"} - set(about):
             raise ValueError(f"{about_file(folder, task).name} lacks {', '.join(sorted(missing))}")

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from llm.backbone import cards
-from llm.backbone.loading import ADAPTER_WEIGHTS, Backbone, load
-from llm.engine.heads import head_file, load_head, tensor
+from llm.backbone.loading import Backbone, load
+from llm.engine.heads import head_folder, load_head, tensor
 from llm.engine.hidden import Reader
 from llm.engine.marks import marked
 from llm.engine.rows import RowScorer
@@ -54,6 +54,8 @@ class ModelAnswerer(Answerer):
     def _choose(self, questions: Sequence[Question]) -> Floats:
         if self._loaded is None:
             made_for = (self.task.name, self.task.prompt_version)
+            if cards.read_card(self.folder / "adapter") is not None:  # a run folder
+                self.folder = self.folder / "adapter"
             if cards.read_card(self.folder) is None:
                 raise TaskError(f"Folder {self.folder} holds no adapter; run 'greenloop train {self.task.name}'.")
             backbone = load(
@@ -67,6 +69,7 @@ class ModelAnswerer(Answerer):
     def _ask_head(self, questions: Sequence[Question]) -> Floats:
         task = self.task
         if self._loaded is None:
+            self.folder = head_folder(self.folder, task.name)
             head, about = load_head(self.folder, task.name, task.answer, task.versions())
             reader = Reader(self._backbone(about)) if head.reads_features else None
             self._loaded = head, reader
@@ -94,8 +97,3 @@ class ModelAnswerer(Answerer):
 def _base(folder: Path) -> str:
     card = cards.read_card(folder)
     return card.base if card is not None else "default"
-
-
-def is_trained(folder: Path, task: str) -> bool:
-    """Whether a folder holds an adapter or a head of a task."""
-    return (folder / ADAPTER_WEIGHTS).is_file() or head_file(folder, task).is_file()

@@ -74,14 +74,15 @@ def train(
     """
     machine = machine or Machine()
     check_training(task, training)
-    check_start(training, task.name, task.prompt_version)
+    if training.method != "frozen":
+        check_start(training, task.name, task.prompt_version)
     shards = files(task)
     data = {split: [r for folder in records for r in _split(shards, folder, split, records)] for split in SPLITS}
     data["validation"] = thinned(data["validation"], training.validation_limit)
     schooling = Schooling(training.task, data["train"], data["validation"], out, training.start is None)
     curriculum = task.curriculum(schooling)
     frozen_adapter = Path(training.start) if training.start is not None and training.method == "frozen" else None
-    backbone = load(training.model, frozen_adapter, training.layers, machine.threads, machine.device)
+    backbone = load(training.model, frozen_adapter, _layers(training), machine.threads, machine.device)
     if training.start is not None and frozen_adapter is None:
         check_fits(backbone, Path(training.start))
     sha256 = " ".join(shards.sha256(folder, learnt_splits(task)) for folder in records)
@@ -107,6 +108,14 @@ def train(
         work.save(metrics, sha256)
         run_folder.end(out, metrics)
         return metrics
+
+
+def _layers(training: Training) -> int | None:
+    """The layers that are asked for; those of the adapter to go on from where none are."""
+    if training.start is None or "layers" in training.model_fields_set:
+        return training.layers
+    card = cards.read_card(Path(training.start))
+    return training.layers if card is None else card.layers
 
 
 def _split(shards: Any, folder: Path, split: str, folders: Sequence[Path]) -> list[Any]:
@@ -207,7 +216,9 @@ class _Work:
 
     def save(self, metrics: Mapping[str, Any], records_sha256: str) -> None:
         """Write the adapter, the head and the card."""
-        folder, training = self.out / "adapter", self.training
+        training = self.training
+        beside = self.model is None and training.start is not None  # one adapter may serve several tasks
+        folder = Path(str(training.start)) if beside else self.out / "adapter"
         if self.model is not None:
             save_adapter(self.model, training, folder, self.backbone.tokenizer)
             card = cards.Card(
@@ -232,6 +243,8 @@ class _Work:
                 "losses": metrics["losses"],
             }
             save_head(self.head, folder, self.task.name, about)
+            if beside and (other := cards.read_card(folder)):
+                cards.write_card(folder, other)  # which now tells of the head
         if self.model is not None:
             cards.write_card(folder, card)  # last: it tells of the head, too
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import copy
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -89,6 +90,11 @@ class Training(BaseModel):
 
 def training_of(task: Task[Any]) -> type[Training]:
     """The settings of a task's trainings: those of all, with the task's own below ``task``, and its defaults."""
+    return _training_of(type(task))
+
+
+@cache
+def _training_of(task: type[Task[Any]]) -> type[Training]:
     fields: dict[str, Any] = {"task": (task.teaching, Field(default_factory=task.teaching))}
     for name, value in task.training.items():
         field = copy(Training.model_fields[name])
@@ -109,7 +115,7 @@ def check_training(task: Task[Any], training: Training) -> None:
         raise TaskError(f"Task '{task.name}' has no method '{training.method}'; choose one of {', '.join(methods)}.")
     if training.precision not in PRECISIONS:
         raise TaskError(f"There is no precision '{training.precision}'; choose one of {', '.join(PRECISIONS)}.")
-    if training.start is None:
+    if training.start is None or training.method == "frozen":  # what is frozen may be any task's
         return
     if training.method == "full":
         raise TaskError("A full training changes the model itself: give the model's folder as model, and no start.")

@@ -153,8 +153,11 @@ class Task(ABC, Generic[RecordT]):
         """Specs of all controllers that runs of these settings may use; a manifest notes what they decide by."""
         return ("greedy",)
 
-    def reads(self, settings: Any) -> Mapping[str, Path]:  # noqa: ARG002
-        """Files and folders that decide what records say, by a name for messages; a manifest notes their hashes."""
+    def reads(self, settings: Any) -> Mapping[str, Path | None]:  # noqa: ARG002
+        """Files and folders that decide what records say, by a name for messages; None for one that is not used.
+
+        A manifest notes their hashes, and a folder takes no records that were made with others.
+        """
         return {}
 
     @abstractmethod
@@ -259,6 +262,10 @@ class Task(ABC, Generic[RecordT]):
     def measures(self, records: Sequence[Any], answers: Sequence[Floats]) -> Mapping[str, Measure]:
         """The figures of a comparison, from all records and their answers in order; ``score`` is enough for means."""
         return mean_measures([self.score(self.target(r), a) for r, a in zip(records, answers, strict=True)])
+
+    def tables(self, records: Sequence[Any], answers: Mapping[str, Floats]) -> Mapping[str, str]:  # noqa: ARG002
+        """Further files of a comparison, text by name, from all records and each answerer's answers to all rows."""
+        return {}
 
     def details(self, records: Sequence[Any], answers: Sequence[Floats]) -> Mapping[str, Any]:  # noqa: ARG002
         """What else a comparison's JSON shall hold of an answerer, such as a curve."""

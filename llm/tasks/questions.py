@@ -140,8 +140,14 @@ class Measure:
         total: (records,) what is summed.
         count: (records,) what the sum is divided by.
         root: take the square root of the quotient.
+        name: what is measured; its key when empty. Measures of one name and group are told in one column,
+        group: and those of one group in one table,
+        step: in the order of their steps, such as ``5 min``.
     """
 
     total: Floats
     count: Floats
     root: bool = False
+    name: str = ""
+    group: str = ""
+    step: str = ""

@@ -24,6 +24,8 @@ _ANSWERERS = Plugin("answerer", Answerer, TaskError)  # type: ignore[type-abstra
 
 TASKS: dict[str, str] = {
     "detect": "llm.tasks.detect.task:Detect",
+    "decide": "llm.tasks.decide.task:DecideTask",
+    "forecast": "llm.tasks.forecast.task:ForecastTask",
 }
 
 #: Answerers that every task has: those of its own come first.
@@ -189,3 +191,20 @@ def answerer(task: Task[Any], spec: str) -> Answerer:
     found: Answerer = _ANSWERERS.construct(kind, spec)
     found.task = task
     return found
+
+
+def with_folder(task: Task[Any], spec: str, folder: Path) -> str:
+    """A spec that reads what was trained, from this folder, where it reads any and names none itself.
+
+    Raises:
+        TaskError: there is no such answerer.
+    """
+    head, _, options = _ANSWERERS.split(spec)
+    known = answerers(task)
+    if head.endswith(".py") or head not in known:
+        return spec
+    accepted = inspect.signature(_ANSWERERS.from_module(known[head], head)).parameters
+    reads = next((name for name in ("head", "adapter") if name in accepted), None)
+    if reads is None or reads in _ANSWERERS.parameters(spec):
+        return spec
+    return f"{spec}{',' if options else ':'}{reads}={folder}"

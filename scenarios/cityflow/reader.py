@@ -191,7 +191,7 @@ def _load(file: Path, what: str, kind: type, described: str) -> Any:
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ScenarioError(f"{what} {file} is not complete JSON ({error}); fetch it again.") from error
     if not isinstance(content, kind):
-        other = {dict: "a road network", list: "a flow file"}.get(type(content))
+        other = "a road network" if isinstance(content, dict) else "a flow file" if isinstance(content, list) else ""
         hint = f"; it looks like {other}, so check the order: roadnet.json first, then flow.json" if other else ""
         raise ScenarioError(f"{what} {file} must hold {described}{hint}.")
     return content

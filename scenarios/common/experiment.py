@@ -92,6 +92,8 @@ def _sentence(where: str, kind: type[BaseModel], error: Any) -> str:
         hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known) or 'none'}."
         return f"{where}: there is no key '{key}'; {hint}"
     said = error["msg"].rstrip(".")
+    if not key:
+        return f"{where}: {said.removeprefix('Value error, ')}."
     said = said.removeprefix("Value error, ")
     return f"{where}: the value {error['input']!r} of '{key}' cannot be used: {said}."
 

@@ -20,7 +20,7 @@ from xml.parsers import expat
 from scenarios.common.errors import ScenarioError, shorten
 
 #: Largest file, unpacked; most elements in it; deepest nesting (SUMO's own files have six levels).
-MOST_BYTES, MOST_ELEMENTS, MOST_LEVELS = 1_000_000_000, 10_000_000, 50
+MOST_BYTES, MOST_ELEMENTS, MOST_LEVELS = 1_000_000_000, 5_000_000, 50
 #: Longest stretch without a new element: a text, a comment or an attribute that would be kept in one piece.
 MOST_IDLE_BYTES = 16_000_000
 #: SUMO's files shrink to a tenth when they are packed, even ones to a fiftieth, compression bombs to a thousandth.

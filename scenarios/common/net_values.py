@@ -34,6 +34,7 @@ def check_network(net_file: Path) -> None:
 def _checked(net_file: Path, _stamp: Stamp) -> None:
     checker = _Checker(net_file)
     root = scan(net_file, WHAT, checker.visit)
+    checker.finish_edge()
     if root != "net":
         raise ScenarioError(f"{WHAT} {net_file} holds <{shorten(root, 40)}>, not <net>; give a SUMO .net.xml file.")
 
@@ -58,15 +59,21 @@ class _Checker:
             check(attributes)
 
     def _edge(self, edge: Attributes) -> None:
+        self.finish_edge()
         self.edge = edge.get("id", "")
         self.lanes[self.edge] = 0
         self._coordinates(f"road '{self.edge}'", edge)
 
+    def finish_edge(self) -> None:
+        """Look back at the road that has been read."""
+        if self.edge and not self.lanes[self.edge]:
+            raise self._error(f"road '{self.edge}'", "it has no lanes")
+
     def _lane(self, lane: Attributes) -> None:
         where = f"lane '{lane.get('id', '')}'"
         self.lanes[self.edge] = self.lanes.get(self.edge, 0) + 1
-        self._number(where, lane, "length", MOST_M)
-        self._number(where, lane, "speed", MOST_MPS)
+        self._number(where, lane, "length", MOST_M, above=True)  # SUMO skips a lane without, and misses it later
+        self._number(where, lane, "speed", MOST_MPS, above=True)
         self._coordinates(where, lane)
 
     def _junction(self, junction: Attributes) -> None:
@@ -79,6 +86,8 @@ class _Checker:
         where = f"connection from '{link.get('from', '')}' to '{link.get('to', '')}'"
         for end in ("from", "to"):
             index, road = self._index(where, link, f"{end}Lane"), link.get(end, "")
+            if road not in self.lanes and not road.startswith(":"):  # inner roads may be left out
+                raise self._error(where, f"there is no road '{shorten(road, 60)}'")
             if index is not None and road in self.lanes and index >= self.lanes[road]:
                 raise self._error(
                     where, f"{end}Lane is {index}, but road '{road}' has {self.lanes[road]} lanes, counted from 0"
@@ -104,7 +113,9 @@ class _Checker:
 
     # --- kinds of values -------------------------------------------------------------------------------------------
 
-    def _number(self, where: str, attributes: Attributes, key: str, most: float, least: float = 0.0) -> None:
+    def _number(
+        self, where: str, attributes: Attributes, key: str, most: float, least: float = 0.0, above: bool = False
+    ) -> None:
         text = attributes.get(key)
         if text is None:
             return
@@ -112,8 +123,9 @@ class _Checker:
             value = parse_seconds(text) if key in _TIMES else float(text)
         except ValueError:
             value = math.nan
-        if not (math.isfinite(value) and least <= value <= most):
-            wish = f"a number from {least:g} to {most:,.0f}" if math.isfinite(most) else "a number"
+        if not (math.isfinite(value) and least <= value <= most) or (above and value == least):
+            first = "above" if above else "from"
+            wish = f"a number {first} {least:,.0f} to {most:,.0f}" if math.isfinite(most) else "a number"
             raise self._error(where, f"{key} is '{text}'; it has to be {wish}")
 
     def _index(self, where: str, attributes: Attributes, key: str, least: int = 0) -> int | None:

@@ -50,7 +50,8 @@ class PlainNames:
     """
 
     def __init__(self) -> None:
-        self._links: tempfile.TemporaryDirectory[str] | None = None
+        self._owner = os.getpid()
+        self._links: Path | None = None
         self._folders: dict[Path, Path] = {}
         self._renamed: list[tuple[Path, Path]] = []
 
@@ -80,12 +81,14 @@ class PlainNames:
         return self._folders[folder]
 
     def close(self) -> None:
-        """Move what was written under a plain name to its place, and remove the links."""
+        """Move what was written under a plain name to its place, and remove the links; a fork's end changes nothing."""
+        if self._owner != os.getpid():
+            return
         for plain, path in self._renamed:
             if plain.exists() and not plain.is_symlink():
                 shutil.move(plain, path)
         if self._links is not None:
-            self._links.cleanup()
+            shutil.rmtree(self._links, ignore_errors=True)  # removes links, not what they lead to
         self._links, self._folders, self._renamed = None, {}, []
 
     def _plain_name(self, path: Path) -> Path:
@@ -105,8 +108,8 @@ class PlainNames:
 
     def _new(self) -> Path:
         if self._links is None:
-            self._links = tempfile.TemporaryDirectory(prefix="greenloop-names-", ignore_cleanup_errors=True)
-        return Path(self._links.name) / str(len(self._folders) + len(self._renamed))
+            self._links = Path(tempfile.mkdtemp(prefix="greenloop-names-"))
+        return self._links / str(len(self._folders) + len(self._renamed))
 
 
 def run_tool(tool: str, arguments: Sequence[object], purpose: str) -> str:

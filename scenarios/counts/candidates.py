@@ -91,7 +91,7 @@ class CandidateDraw:
         for route, weight in self._routed(self._trips(ends, len(counted), rng)):
             if not self._turns_round(route):
                 weights[route] += weight
-        passing = defaultdict(int)
+        passing: dict[str, int] = defaultdict(int)
         for route in weights:
             for edge in route:
                 passing[edge] += 1
@@ -130,7 +130,8 @@ class CandidateDraw:
     def _routed(self, trips: Iterable[tuple[str, str, str, float]]) -> list[tuple[Route, float]]:
         """The quick way of each trip that has one, and its weight; none meets a road twice."""
         asked, routed = self.folder / "candidates.trips.xml", self.folder / "candidates.rou.xml"
-        root, weights = ElementTree.Element("routes"), []
+        root = ElementTree.Element("routes")
+        weights: list[float] = []
         for start, goal, via, weight in trips:
             if start == goal or self.streets[start].turns.get(goal) == _ROUND:
                 continue

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scenarios.spec import ScenarioError
+from scenarios.common.errors import ScenarioError
+from scenarios.common.input_files import read_raw
 
 #: Larger files and cells are refused. A week of quarter hours on 500 roads has 336,000 rows.
 MOST_BYTES, MOST_ROWS = 32_000_000, 500_000
@@ -69,7 +70,7 @@ def read_table(file: Path, what: str) -> Table:
         ScenarioError: the file cannot be read, or a row has not the header's cells.
     """
     where = f"{what} {file}"
-    text = _text(file, where)
+    text = _text(file, what)
     first, _, rest = text.partition("\n")
     told = re.fullmatch(r"sep=(.)\s*", first)  # Excel's own way to name the delimiter
     text, skipped = (rest, 1) if told else (text, 0)
@@ -106,17 +107,9 @@ def _misfit(cells: Sequence[str], columns: Sequence[str], delimiter: str) -> str
     return f"{said}; put a cell that holds {example} in quotation marks."
 
 
-def _text(file: Path, where: str) -> str:
-    try:
-        if file.exists() and not file.is_file():
-            raise ScenarioError(f"{where} is a folder, a pipe or a device; give a plain CSV file.")
-        with file.open("rb") as stream:
-            raw = stream.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else str(error)
-        raise ScenarioError(f"{where} cannot be read ({said}); check the path.") from error
-    if len(raw) > MOST_BYTES:
-        raise ScenarioError(f"{where} is larger than {MOST_BYTES // 10**6} MB; keep the roads and the time you need.")
+def _text(file: Path, what: str) -> str:
+    where = f"{what} {file}"
+    raw = read_raw(file, what, MOST_BYTES)
     for head, sort in _BINARY.items():
         if raw.startswith(head):
             raise ScenarioError(f"{where} is not text but {sort}; export the table as CSV (UTF-8).")

@@ -41,7 +41,8 @@ class RouteFlows:
         Args:
             counts_veh: (E,) vehicles counted on each road.
         """
-        passes, counts = self.passes, np.asarray(counts_veh, float)
+        reached = np.asarray(self.passes.sum(axis=1)).ravel() > 0  # no flow can meet the other counts
+        passes, counts = self.passes[reached], np.asarray(counts_veh, float)[reached]
         counted = np.asarray(passes.sum(axis=0)).ravel() > 0
         prior = np.where(counted, self.guess, 0.0)
         passed = float((passes @ prior).sum())

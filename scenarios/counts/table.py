@@ -24,9 +24,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from xml.etree import ElementTree
 
-from scenarios.counts.csv_file import MOST_BYTES, AmbiguousError, Marks, marks_of, read_table, shown
+from scenarios.common.clock import format_seconds
+from scenarios.common.input_files import scan
+from scenarios.counts.csv_file import AmbiguousError, Marks, marks_of, read_table, shown
 from scenarios.spec import ScenarioError
 
 NEEDED = ("begin_s", "end_s", "vehicles")
@@ -113,24 +114,17 @@ def read_detectors(file: Path) -> dict[str, Detector]:
     Raises:
         ScenarioError: the file cannot be read or holds no detectors.
     """
-    try:
-        if file.exists() and not file.is_file():
-            raise ScenarioError(f"Detectors file {file} is a folder, a pipe or a device; give a plain file.")
-        if file.stat().st_size > MOST_BYTES:
-            raise ScenarioError(f"Detectors file {file} is larger than {MOST_BYTES // 10**6} MB; give a smaller one.")
-        root = ElementTree.parse(file).getroot()
-    except OSError as error:
-        raise ScenarioError(f"Detectors file {file} cannot be read ({error.strerror}); check the path.") from error
-    except ElementTree.ParseError as error:
-        raise ScenarioError(f"Detectors file {file} is not complete XML: {error}.") from error
-    found = {}
-    for element in root.iter():
-        lane = element.get("lane") or (element.get("lanes") or "").partition(" ")[0]
-        if element.tag in _DETECTORS and lane:
-            name = element.get("id", "")
+    found: dict[str, Detector] = {}
+
+    def visit(tag: str, attributes: Mapping[str, str]) -> None:
+        lane = attributes.get("lane") or attributes.get("lanes", "").partition(" ")[0]
+        if tag in _DETECTORS and lane:
+            name = attributes.get("id", "")
             if name in found:
                 raise ScenarioError(f"Detectors file {file} has two detectors '{shown(name)}'; give each its own id.")
             found[name] = Detector(lane.rpartition("_")[0], lane)
+
+    scan(file, "Detectors file", visit)
     if not found:
         raise ScenarioError(f"Detectors file {file} holds no {' or '.join(_DETECTORS[::2])} with a lane.")
     return found
@@ -227,11 +221,11 @@ def _clock_s(where: str, key: str, text: str) -> float:
     match = re.fullmatch(r"(\d{1,3}):(\d{1,2})(?::(\d{1,2}(?:\.\d*)?))?", text, re.ASCII)
     if match is None:
         raise ScenarioError(f"{where}: {key} is '{shown(text)}'; give seconds of 0 or more, HH:MM or HH:MM:SS.")
-    hours, minutes, seconds = int(match[1]), int(match[2]), float(match[3] or 0)
-    if minutes >= 60 or seconds >= 60:
+    hours, minutes, second = int(match[1]), int(match[2]), float(match[3] or 0)
+    if minutes >= 60 or second >= 60:
         wrong = "minutes" if minutes >= 60 else "seconds"
         raise ScenarioError(f"{where}: {key} is '{text}', but {wrong} run from 0 to 59.")
-    return 3600.0 * hours + 60.0 * minutes + seconds
+    return 3600.0 * hours + 60.0 * minutes + second
 
 
 def _known_detector(where: str, name: str, detectors: Mapping[str, Detector]) -> Detector:
@@ -272,7 +266,7 @@ def _per_edge(rows: Sequence[_Row], lanes: Mapping[str, int]) -> tuple[list[Coun
         edge, begin_s, end_s = lost[0]
         notes.append(
             f"{len(lost)} of {len(groups)} counts were left out, as a lane's detector has no row there: the first is "
-            f"road '{edge}' from {begin_s:g} to {end_s:g} s."
+            f"road '{edge}' from {format_seconds(begin_s)} to {format_seconds(end_s)} s."
         )
     if partly := sorted(edge for edge, found in equipped.items() if len(found) < lanes[edge]):
         notes.append(
@@ -299,18 +293,23 @@ def _check_intervals(file: Path, rows: Sequence[_Row], per_detector: bool) -> No
         key = (row.source, row.count.begin_s, row.count.end_s)
         if key in seen:
             raise ScenarioError(
-                f"Counts file {file}, line {row.count.line}: {what} '{row.source}' was counted from {key[1]:g} to "
-                f"{key[2]:g} s in line {seen[key]} already; keep one of the two."
+                f"Counts file {file}, line {row.count.line}: {what} '{row.source}' was counted from "
+                f"{_span(key[1:])} s in line {seen[key]} already; keep one of the two."
             )
         seen[key] = row.count.line
     first = {(row.count.begin_s, row.count.end_s): row.count.line for row in reversed(rows)}
     for before, after in pairwise(sorted(first)):
         if after[0] < before[1]:
             raise ScenarioError(
-                f"Counts file {file}, line {first[after]}: {after[0]:g} to {after[1]:g} s overlaps with "
-                f"{before[0]:g} to {before[1]:g} s of line {first[before]}; give all rows the same intervals."
+                f"Counts file {file}, line {first[after]}: {_span(after)} s overlaps with {_span(before)} s "
+                f"of line {first[before]}; give all rows the same intervals."
             )
     _check_span(file, first)
+
+
+def _span(interval: Sequence[float]) -> str:
+    begin_s, end_s = interval
+    return f"{format_seconds(begin_s)} to {format_seconds(end_s)}"
 
 
 def _check_span(file: Path, lines: Mapping[tuple[float, float], int]) -> None:
@@ -324,14 +323,15 @@ def _check_span(file: Path, lines: Mapping[tuple[float, float], int]) -> None:
     if end_s - begin_s > MOST_DAYS * _DAY_S:
         days, line = (end_s - begin_s) / _DAY_S, max(lines.items())[1]
         raise ScenarioError(
-            f"Counts file {file}, line {line}: the interval ends at {end_s:g} s, {days:,.1f} days after the first "
-            f"begins ({begin_s:g} s); all of it would be simulated, so give at most {MOST_DAYS} days."
+            f"Counts file {file}, line {line}: the interval ends at {format_seconds(end_s)} s, {days:,.1f} days "
+            f"after the first begins ({format_seconds(begin_s)} s); all of it would be simulated, so give at "
+            f"most {MOST_DAYS} days."
         )
     if begin_s == 0 and end_s == _DAY_S and sum(end - begin for begin, end in lines) < _DAY_S:
         gap_s = next(before[1] for before, after in pairwise(sorted(lines)) if after[0] > before[1])
         raise ScenarioError(
-            f"Counts file {file} has intervals before and after midnight, but none from {gap_s:g} s on; if it is one "
-            "night, write the times after midnight as 24:00, 24:15 and so on, otherwise make two tables."
+            f"Counts file {file} has intervals before and after midnight, but none from {format_seconds(gap_s)} s on; "
+            "if it is one night, write the times after midnight as 24:00, 24:15 and so on, otherwise make two tables."
         )
 
 
@@ -342,7 +342,9 @@ def _gaps(counts: Sequence[Count]) -> list[str]:
     if not gaps:
         return []
     more = f" and in {len(gaps) - 1} more gaps" if len(gaps) > 1 else ""
-    return [f"No interval covers {gaps[0][0]:g} to {gaps[0][1]:g} s{more}: nobody departs then."]
+    return [
+        f"No interval covers {format_seconds(gaps[0][0])} to {format_seconds(gaps[0][1])} s{more}: nobody departs then."
+    ]
 
 
 def _check_plausible(file: Path, counts: Sequence[Count], lanes: Mapping[str, int]) -> None:

@@ -52,9 +52,10 @@ def read_streets(net_file: Path) -> dict[str, Street]:
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # it comments on harmless details
             net = sumolib.net.readNet(str(net_file))
+            every = net.getEdges(withInternal=False)
+            streets = {edge.getID(): _street(edge) for edge in every if edge.allows("passenger")}
     except (OSError, SAXException, KeyError, ValueError, AttributeError, TypeError, IndexError) as error:
         raise ScenarioError(f"Network file {net_file} is not a complete SUMO network ({error}).") from error
-    streets = {edge.getID(): _street(edge) for edge in net.getEdges(withInternal=False) if edge.allows("passenger")}
     if not streets:
         raise ScenarioError(f"Network file {net_file} holds no roads for cars; give a SUMO .net.xml file.")
     return streets

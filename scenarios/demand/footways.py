@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import heapq
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
+
+from scenarios.common.input_files import top_elements
+from scenarios.common.net_values import WHAT
 
 
 class Footways:
@@ -19,14 +21,13 @@ class Footways:
         self.nodes: dict[str, tuple[str, str]] = {}  # road -> its two junctions
         self.beside: dict[str, set[str]] = {}  # road, crossing or walking area -> those that it touches, both ways
         areas: set[str] = set()
-        with gzip.open(net_file) if net_file.suffix == ".gz" else net_file.open("rb") as file:
-            for _, element in ElementTree.iterparse(file):
-                if element.tag == "edge":
-                    self._edge(element, areas)
-                elif element.tag == "connection" and {element.get("from", ""), element.get("to", "")} & areas:
-                    one, other = element.get("from", ""), element.get("to", "")
-                    self.beside.setdefault(one, set()).add(other)
-                    self.beside.setdefault(other, set()).add(one)
+        for element in top_elements(net_file, WHAT):
+            if element.tag == "edge":
+                self._edge(element, areas)
+            elif element.tag == "connection" and {element.get("from", ""), element.get("to", "")} & areas:
+                one, other = element.get("from", ""), element.get("to", "")
+                self.beside.setdefault(one, set()).add(other)
+                self.beside.setdefault(other, set()).add(one)
 
     def _edge(self, edge: ElementTree.Element, areas: set[str]) -> None:
         name, function = edge.get("id", ""), edge.get("function", "normal")
@@ -36,7 +37,6 @@ class Footways:
             self.nodes[name] = (edge.get("from", ""), edge.get("to", ""))
             if function == "walkingarea":
                 areas.add(name)
-        edge.clear()
 
     def walk_m(self, edges: Sequence[str], depart_m: float, arrival_m: float) -> float:
         """Metres of a walk.

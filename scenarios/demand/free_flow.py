@@ -27,7 +27,6 @@ _CLASS_DEFAULTS = {
 }
 _CAR = (200 / 3.6, 5.0)
 _MOST_PARTS = 10  # of a way over a junction; a broken network can hold a circle
-_LEAST_MPS = 0.1  # a road's limit of 0 would take for ever
 
 
 @dataclass(frozen=True)
@@ -104,8 +103,7 @@ class _Roads:
         lanes = [(float(lane.get("length", 0)), float(lane.get("speed", 1))) for lane in edge.iter("lane")]
         self.lanes.update(zip((lane.get("id", "") for lane in edge.iter("lane")), lanes, strict=True))
         if lanes:
-            fastest_mps = max(max(limit for _, limit in lanes), _LEAST_MPS)
-            self.roads[edge.get("id", "")] = (lanes[0][0], fastest_mps)
+            self.roads[edge.get("id", "")] = (lanes[0][0], max(limit for _, limit in lanes))
             self.counts[edge.get("id", "")] = len(lanes)
 
     def _connection(self, link: ElementTree.Element) -> None:
@@ -157,7 +155,7 @@ class _Roads:
             if not lane:
                 break
             length_m, limit_mps = self.lanes.get(lane, (0.0, 1.0))
-            seconds += length_m / min(max(limit_mps, _LEAST_MPS), top_mps)
+            seconds += length_m / min(limit_mps, top_mps)
             lane = self.onward.get(lane)
         return seconds
 

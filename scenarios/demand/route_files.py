@@ -201,22 +201,25 @@ def read_departures(files: Sequence[Path]) -> list[float]:
 
 def _check(file: Path, what: str, element: Element) -> None:
     """A time that makes no sense, and a flow that would never end, are told with their file."""
-    if element.tag in FLOWS:
+    if element.tag in FLOWS or element.tag == "interval":
         for key, wanted in _FLOW_VALUES.items():
             if (text := element.get(key)) is not None and not _fits_flow(key, text):
                 where = f"{what} {file}: <{element.tag} id='{shorten(element.get('id', ''), 60)}'>"
                 raise ScenarioError(f"{where}: {key} is '{shorten(text, 60)}'; give {wanted}.")
     elif element.tag in SCHEDULED:
         try:
-            time_s(element)
+            departs_s = time_s(element)
         except ScenarioError as error:
             raise ScenarioError(f"{what} {file}: {error}") from None
+        if departs_s < 0:
+            name = shorten(element.get("id", ""), 60)
+            raise ScenarioError(f"{what} {file}: <{element.tag} id='{name}'> departs at {departs_s:g} s, before 0.")
 
 
 def _fits_flow(key: str, text: str) -> bool:
     try:
         if key in ("begin", "end"):
-            return math.isfinite(parse_seconds(text))
+            return parse_seconds(text) >= 0
         if key == "period":
             is_random = text.startswith("exp(") and text.endswith(")")
             return 0.001 <= float(text[4:-1] if is_random else text) <= _FLOW_MOST  # SUMO's clock has milliseconds

@@ -39,7 +39,7 @@ from scenarios.demand.sumo_routes import DRAWN_BYTES, Sources
 from scenarios.demand.waves import Waves
 from scenarios.spec import Scenario
 
-VERSION = 2  # of what is cached: raise it whenever the same input gives another result
+VERSION = 3  # of what is cached: raise it whenever the same input gives another result
 #: A duplicate departs up to this far from its original even without jitter, or scaled traffic would come in pairs.
 DUPLICATE_JITTER_S = 60.0
 
@@ -227,7 +227,7 @@ class _Builder:
         sumo_routes.check_amount(every, end_s)
         routes = sources.routes or (self._no_routes(),)
         output = self.draft / "drawn.rou.xml"
-        self.causes |= sumo_routes.route(sources, routes, output, self.seed, until_s=end_s, milliseconds=True)
+        causes = sumo_routes.route(sources, routes, output, self.seed, until_s=end_s, milliseconds=True)
         for k, file in zip(loaded, files, strict=True):
             copy = self.draft / f"additional-{k}.add.xml"
             sumo_routes.write_without_traffic(file, copy)
@@ -237,7 +237,8 @@ class _Builder:
         output.unlink()
         there = {element.get("id") for element in drawn if element.tag in VEHICLES}
         asked = [e for e in flattened(every) if e.tag in VEHICLES and time_s(e) < end_s]
-        self.causes |= {name: "" for e in asked if (name := e.get("id", "")) not in there and name not in self.causes}
+        lost = {element.get("id", "") for element in asked} | set(causes)
+        self.causes |= {name: causes.get(name, "") for name in lost - there}
         return drawn
 
     def _no_routes(self) -> Path:

@@ -37,7 +37,12 @@ DRAWN_BYTES = (b"<flow", b"<personFlow", b"<interval", b"Distribution", b"Taz", 
 _OF_ROUTES = frozenset({*SCHEDULED, "vType", "vTypeDistribution", "route", "routeDistribution", "interval", "include"})
 #: Elements whose file is written, not read.
 _OUTPUT = re.compile("Detector|inductionLoop|edgeData|laneData|Probe|timedEvent|[eE][123]")
-_NO_ROUTE = re.compile(r"[Vv]ehicle '(.*)' has no valid route")
+#: How duarouter says that it leaves a vehicle out; what says less than the sentence before; names in a sentence.
+_LOST = re.compile(
+    r"vehicle '(.*)' has no valid route|route of the vehicle '(.*)' is not known|Vehicle '(.*)' is not permitted on"
+)
+_VAGUE = re.compile("has no edges|is insufficient")
+_QUOTED = re.compile("'([^']*)'")
 
 
 @dataclass(frozen=True)
@@ -130,17 +135,27 @@ def route(
         options += ["--precision", "3"]
     what = f"Scenario {sources.name}: routing {joined(sources.routes)}"
     said = run_tool("duarouter", ["-n", sources.net_file, "-r", tuple(files), "-o", output, *options], what)
-    causes: dict[str, str] = {}
-    before = ""
-    for line in map(str.strip, said.splitlines()):
-        sentence = line.removeprefix("Warning: ")
-        if "is not known" in line and "The route of the vehicle" not in line:  # it goes on, but SUMO would stop
+    sentences = [line.strip().removeprefix("Warning: ") for line in said.splitlines()]
+    for sentence in sentences:
+        if "is not known" in sentence and not _LOST.search(sentence):  # it goes on, but SUMO would stop
             raise ScenarioError(f"Scenario {sources.name}: {joined(sources.routes)}: {sentence}")
-        if found := _NO_ROUTE.search(line):
-            causes[found[1]] = before.rstrip(".")
-        before = sentence
     strip_comments(output)
-    return causes
+    return _lost(sentences)
+
+
+def _lost(sentences: Sequence[str]) -> dict[str, str]:
+    """Vehicles that duarouter leaves out, and the first thing that it says of each, or just before."""
+    lost: dict[str, str] = {}
+    told: dict[str, str] = {}
+    before = ""
+    for sentence in sentences:
+        if found := _LOST.search(sentence):
+            name = found[1] or found[2] or found[3]
+            lost.setdefault(name, (told.get(name) or (sentence if found[3] else before)).rstrip(".!"))
+        for quoted in _QUOTED.findall(sentence) if not (found or _VAGUE.search(sentence)) else ():
+            told.setdefault(quoted, sentence)
+        before = sentence
+    return lost
 
 
 def drawn_elements(file: Path, additional: Sequence[Path]) -> list[Element]:

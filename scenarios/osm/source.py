@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from scenarios.common.input_files import FREE_BYTES, MOST_RATIO, stamp, unreadable
 from scenarios.spec import ScenarioError
@@ -32,7 +32,7 @@ ROAD_BYTES, BASE_BYTES = 60_000.0, 250e6
 WHAT = "Map"
 _MOST_BYTES = 10**12
 _CHUNK = 1 << 20
-_PACKERS: dict[str, Callable[[Path], IO[bytes]]] = {"osm.gz": gzip.open, "osm.bz2": bz2.open}
+_PACKERS: dict[str, Callable[[Path], Any]] = {"osm.gz": gzip.GzipFile, "osm.bz2": bz2.BZ2File}
 
 
 @dataclass(frozen=True)

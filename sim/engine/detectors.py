@@ -138,7 +138,7 @@ class Detectors:
         if props := [index for index in stopped if ids[index].startswith(PROP_PREFIX)]:
             counted = np.ones(len(ids), bool)
             counted[props] = False
-            rows, before_m, speed_mps, halted = (a[counted] for a in (rows, before_m, speed_mps, halted))
+            rows, before_m, speed_mps, halted = rows[counted], before_m[counted], speed_mps[counted], halted[counted]
             ids = list(compress(ids, counted.tolist()))
             stopped = np.flatnonzero(halted).tolist()
         waited_s = np.zeros(len(ids))

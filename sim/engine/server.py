@@ -22,6 +22,7 @@ from scenarios.spec import Scenario
 from sim.engine.branching import branch
 from sim.engine.command import SessionOptions
 from sim.engine.pulse import LOADING_FACTOR, Pulse
+from sim.engine.scene import LaneShape, Passages, Scene, lane_shapes, scene
 from sim.engine.simulation import Simulation
 from sim.network import Network
 from sim.observation import Observation
@@ -52,6 +53,7 @@ class Server:
         )
         self.simulation.alive = pulse.beat
         self.policy: Any = None
+        self.passages: Passages | None = None
 
     def warm_up(self) -> Observation:
         """Run the warm-up and observe."""
@@ -77,6 +79,20 @@ class Server:
     def observe(self) -> Observation:
         """Read the state again."""
         return self.simulation.observe()
+
+    def scene(self) -> Scene:
+        """All vehicles and lights now, for a picture."""
+        return scene(self.conn, self.simulation.network, self.simulation.time_s)
+
+    def lane_shapes(self) -> dict[str, LaneShape]:
+        """Every lane, for a picture."""
+        return lane_shapes(self.conn)
+
+    def passed(self) -> Any:
+        """Vehicles that left each signal's incoming roads since this was asked last; at first none."""
+        if self.passages is None:
+            self.passages = Passages(self.simulation.network, self.conn)
+        return self.passages.since_last()
 
     def set_policy(self, pickled: bytes) -> None:
         """Keep the policy that decides inside branches."""

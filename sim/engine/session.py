@@ -37,6 +37,7 @@ from sim.engine.branching import BranchResult
 from sim.engine.command import OutputFiles, SessionOptions, sumo_arguments
 from sim.engine.pulse import ALIVE
 from sim.engine.road_users import RoadUsers
+from sim.engine.scene import LaneShape, Scene
 from sim.engine.server import Start
 from sim.incidents.events import SUMO_OPTIONS
 from sim.network import Network
@@ -158,7 +159,7 @@ class Session:
         )
         arguments += SUMO_OPTIONS if planned else ()
         self._launch()
-        others = may_have_others((*self.demand.route_files, *self.scenario.additional_files))
+        others = may_have_others((*self.demand.route_files, *self.demand.additional_files))
         options = replace(self.options, work_dir=None, road_users=self.options.road_users and others)
         message = Start(arguments, self.network, self.scenario, planned, self.seed, self.timings, options)
         observation: Observation = self._ask("start", message)
@@ -196,6 +197,21 @@ class Session:
         """Read the present state again."""
         observation: Observation = self._ask("observe")
         return observation
+
+    def scene(self) -> Scene:
+        """All vehicles and lights now, for a picture."""
+        scene: Scene = self._ask("scene")
+        return scene
+
+    def lane_shapes(self) -> dict[str, LaneShape]:
+        """Every lane by id, for a picture."""
+        shapes: dict[str, LaneShape] = self._ask("lane_shapes")
+        return shapes
+
+    def passed_veh(self) -> NDArray[np.float64]:
+        """(S,) vehicles that left each signal's incoming roads since this was asked last; zeros the first time."""
+        passed: NDArray[np.float64] = self._ask("passed")
+        return passed
 
     def branch(
         self, candidates: Sequence[Mapping[str, Decision | int]], horizons_s: Sequence[float], policy: object = None

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.base import Controller, ControllerError
-from controllers.classical.cyclic import Cycle
-from controllers.classical.cyclic_max_pressure import CyclicMaxPressure
+from controllers.classical.cyclic.cycle import Cycle
+from controllers.classical.cyclic.max_pressure import CyclicMaxPressure
+from controllers.classical.cyclic.scats import Scats
 from controllers.classical.flexible_max_pressure import FlexibleMaxPressure
-from controllers.classical.scats import Scats
 from sim.network import Network, Road
 from tests.support.helpers import corridor, crossing, make_observation
 

@@ -37,6 +37,10 @@ def test_counts_that_contradict_one_another_are_met_half_way() -> None:
     assert 95 < flow < 105
 
 
+def test_a_count_that_no_route_passes_changes_nothing() -> None:
+    np.testing.assert_allclose(flows([[1, 1], [0, 0]], [1, 3]).fitted(np.array([40.0, 500.0])), [10, 30], rtol=1e-3)
+
+
 def test_a_road_where_nobody_came_stays_empty() -> None:
     fitted = flows([[1, 1], [0, 1]], [1, 1]).fitted(np.array([50.0, 0.0]))
     assert fitted[0] == pytest.approx(50, abs=0.5)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llm.tasks.forecast import records as forecast_data
+from llm.tasks.files import files, write_shard
 from llm.tasks.forecast.prompt import Place, forecast_prompt
 from llm.tasks.forecast.records import ForecastRecord
 from llm.tasks.forecast.state import (
@@ -19,6 +19,7 @@ from llm.tasks.forecast.state import (
     TRAFFIC_FIELDS,
     ForecastState,
 )
+from llm.tasks.registry import made
 from scenarios.incidents.incident import Report
 
 
@@ -64,11 +65,11 @@ def make_report(**changes: object) -> Report:
 
 
 def write_folder(folder: Path, train: int = 60, validation: int = 30, held_out: int = 0) -> Path:
-    """A folder as ``greenloop collect-forecasts`` leaves it."""
+    """A folder as ``greenloop collect forecast`` leaves it."""
     numbers = {"train": train, "validation": validation, "held_out": held_out}
     for split, count in numbers.items():
         if count:
             records = [make_record(number, closed=number % 4 == 0) for number in range(count)]
-            forecast_data.write_shard(folder / split / "00000-hand.jsonl.gz", split, records)
-    forecast_data.FILES.write_manifest(folder, {"settings_sha256": "0"})
+            write_shard(made("forecast"), folder / split / "00000-hand.jsonl.gz", split, records)
+    files(made("forecast")).write_manifest(folder, {"settings_sha256": "0"})
     return folder

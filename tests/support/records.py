@@ -31,7 +31,6 @@ def make_record(number: int = 0, phases: int = 3) -> Record:
         age_s=5.0,
         horizons_s=[15.0, 30.0, 60.0],
         costs_veh_s=costs.tolist(),
-        local_veh_s=costs.tolist(),
         facts=facts.tolist(),
         choices={"greedy": int(queues.argmax()), "holding": 0},
         behaviour="greedy",

@@ -1,25 +1,19 @@
-"""Records of labelled decisions: the text and the numbers of a signal's state, and what each of its phases would cost.
-
-They lie on disk as ``llm.records.shards`` does it, ``train/`` and ``validation/`` apart.
-"""
+"""Records of decisions: the text and the numbers of a signal's state, and what each of its phases would cost."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm.records.shards import DECISION, RecordError, Shards
-from llm.records.splits import SPLITS, check_record, check_wording
-from llm.tasks.decide.facts import FACTS
-from llm.tasks.decide.prompt import CUE, PROMPT_VERSION
+from llm.records.shards import RecordError
+from llm.tasks.decide.prompt import CUE
 
 #: Raise with every change of the fields of a record.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,6 @@ class Record:
         age_s: seconds since it began.
         horizons_s: how far the branches ran; empty if none did, and then there are no costs.
         costs_veh_s: (phases, horizons) vehicle-seconds of delay in the whole network after each phase.
-        local_veh_s: (phases, horizons) the same on the incoming lanes of this signal and its neighbours.
         facts: (phases, len(FACTS)) the same as numbers, neither rounded nor capped: ``llm.tasks.decide.facts``.
         choices: what some classical controllers would do here, phase by name.
         behaviour: who drove the run.
@@ -63,7 +56,6 @@ class Record:
     age_s: float
     horizons_s: list[float]
     costs_veh_s: list[list[float]]
-    local_veh_s: list[list[float]]
     facts: list[list[float]]
     choices: dict[str, int]
     behaviour: str
@@ -79,42 +71,12 @@ class Record:
         """
         if not self.horizons_s:
             raise RecordError(
-                f"Records of {self.scenario} have no costs to measure by; collect those without --no-branches."
+                f"Records of {self.scenario} have no costs to measure by; collect those without branches=false."
             )
         if horizon_s not in self.horizons_s:
             known = ", ".join(f"{known:g}" for known in self.horizons_s)
             raise RecordError(f"The records have no costs at {horizon_s:g} s; choose one of {known}.")
         return np.array(self.costs_veh_s)[:, self.horizons_s.index(horizon_s)]
-
-
-# --- files
-
-
-#: Decisions on disk.
-FILES: Shards[Record] = Shards(
-    kind=DECISION,
-    splits=SPLITS,
-    command="greenloop collect",
-    split_option="--scenarios",
-    format=FORMAT,
-    prompt_version=PROMPT_VERSION,
-    about={"facts": list(FACTS)},
-    row=asdict,
-    record=lambda row: Record(**row),
-    check=lambda split, record: check_record(split, record, record.prompt),
-    count=lambda records: {"reported": sum("\nReport " in record.prompt for record in records)},
-)
-
-
-def write_shard(path: Path, records: Sequence[Record]) -> None:
-    """Write the records of one episode, all or none.
-
-    Raises:
-        RecordError: held-out wording in a prompt, or the folder cannot be written.
-    """
-    for record in records:
-        check_wording(record.prompt)
-    FILES.write(path, records)
 
 
 # --- what a learner makes of them

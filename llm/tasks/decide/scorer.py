@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from llm.backbone.loading import BackboneError
 from llm.engine.marks import Marked, marked
 from llm.engine.rows import RowScorer
-from llm.tasks.decide.prompt import CUE, phase_letters, phase_lines
+from llm.tasks.decide.prompt import CUE, phase_letters
+from llm.tasks.decide.questions import phase_marks
 
 
 def letter_ids(tokenizer: Any, phases: int) -> list[int]:
@@ -32,12 +33,6 @@ def letter_ids(tokenizer: Any, phases: int) -> list[int]:
             )
         ids.append(tokens[-1])
     return ids
-
-
-def phase_marks(prompt: str, phases: int) -> list[int]:
-    """For each phase the number of characters up to the end of its line: of its letter."""
-    breaks = np.cumsum([len(line) + 1 for line in prompt.split("\n")]) - 1
-    return [int(breaks[number]) for number in phase_lines(prompt, phases)]
 
 
 class PhaseScorer(RowScorer):

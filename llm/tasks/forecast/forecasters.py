@@ -6,38 +6,54 @@ Specs are those of ``scenarios.common.plugin``: ``ridge``, ``language_model:head
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llm.tasks.base import Answerer, Question, TaskError
+from llm.tasks.forecast.records import came, states
 from llm.tasks.forecast.scaled_space import BAND, anchors, restored, scaled
-from llm.tasks.forecast.state import COUNTS_MIN, HORIZONS_MIN, QUANTILES, TARGETS, ForecastState, column, stacked
+from llm.tasks.forecast.state import (
+    COUNTS_MIN,
+    HORIZONS_MIN,
+    QUANTILES,
+    TARGETS,
+    ForecastState,
+    column,
+    stacked,
+    state_of,
+)
 from scenarios.common.plugin import Plugin
-
-if TYPE_CHECKING:
-    from llm.tasks.forecast.records import ForecastRecord
 
 Floats = NDArray[np.float64]
 
 
-class ForecastError(RuntimeError):
+class ForecastError(TaskError):
     """A forecaster that cannot do its work; the message is one sentence that says why and what to do."""
 
 
-class Forecaster(ABC):
+class Forecaster(Answerer):
     """Says the flow and the queue of every approach one, five and fifteen minutes ahead.
 
     A subclass needs ``forecast`` only; one that learns defines ``fit`` as well.
     """
 
-    def fit(  # noqa: B027 - most plain forecasters learn nothing
-        self, train: Sequence[ForecastRecord], validation: Sequence[ForecastRecord]
-    ) -> None:
-        """Learn from records; called once, before any forecast. ``validation`` is for early stopping only."""
+    def fit(self, train: Sequence[Any], validation: Sequence[Any]) -> None:
+        """Learn; called once, before any forecast. ``validation`` is for early stopping only.
+
+        Args:
+            train: what to learn from: each has a ``state``, what was known, and ``came`` (approaches, horizons,
+                targets), what came, NaN where it is not known.
+            validation: the same.
+        """
+
+    def answer(self, questions: Sequence[Question]) -> Floats:
+        """Forecast what is asked."""
+        return self.forecast([state_of(question) for question in questions])
 
     @abstractmethod
     def forecast(self, states: Sequence[ForecastState]) -> Floats:
@@ -96,10 +112,8 @@ class PointForecaster(Forecaster):
     def point(self, fields: Floats) -> Floats:
         """The forecast (A, horizons, targets), veh/h and vehicles."""
 
-    def fit(self, train: Sequence[ForecastRecord], validation: Sequence[ForecastRecord]) -> None:  # noqa: ARG002
+    def fit(self, train: Sequence[Any], validation: Sequence[Any]) -> None:  # noqa: ARG002
         """Take the 10 and 90 % quantiles of the errors; the rule's own number stays the median."""
-        from llm.tasks.forecast.records import came, states
-
         fields = stacked(states(train))
         errors = scaled(came(train), fields) - scaled(self.point(fields), fields)
         low, _, high = np.nanquantile(errors, QUANTILES, axis=0)
@@ -141,7 +155,8 @@ def _filled(values: Floats, fields: Floats) -> Floats:
 # --- by name
 
 _PLUGIN = Plugin("forecaster", Forecaster, ForecastError)  # type: ignore[type-abstract]
-_PLACES = {
+#: Forecasters by name, "module:Class".
+PLACES = {
     "persistence": "llm.tasks.forecast.forecasters:Persistence",
     "past_mean": "llm.tasks.forecast.forecasters:PastMean",
     "ridge": "llm.tasks.forecast.plain_learners:Ridge",
@@ -155,7 +170,7 @@ _PLACES = {
 
 def names() -> tuple[str, ...]:
     """The forecasters that ``make`` knows by name."""
-    return tuple(_PLACES)
+    return tuple(PLACES)
 
 
 def make(spec: str) -> Forecaster:
@@ -167,8 +182,8 @@ def make(spec: str) -> Forecaster:
     head, class_name, _ = _PLUGIN.split(spec)
     if head.endswith(".py"):
         kind = _PLUGIN.from_file(Path(head), class_name)
-    elif head in _PLACES:
-        kind = _PLUGIN.from_module(_PLACES[head], head)
+    elif head in PLACES:
+        kind = _PLUGIN.from_module(PLACES[head], head)
     else:
-        raise _PLUGIN.unknown(head, _PLACES)
+        raise _PLUGIN.unknown(head, PLACES)
     return _PLUGIN.construct(kind, spec)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from llm.engine.fit import Fit, fit
+from llm.engine.heads import RowHead, row_loss, tensor
 from llm.tasks.forecast.forecasters import Forecaster, ForecastError
-from llm.tasks.forecast.network_fit import Fit, Lessons, fit
-from llm.tasks.forecast.quantile_head import QuantileHead, tensor
-from llm.tasks.forecast.records import ForecastRecord
+from llm.tasks.forecast.lessons import ANSWER, rows_of
 from llm.tasks.forecast.scaled_space import facts, restored
 from llm.tasks.forecast.state import COUNTS_MIN, ForecastState, stacked
 
@@ -23,7 +25,7 @@ class GruNet(nn.Module):
     def __init__(self, facts: int, hidden: int) -> None:
         super().__init__()
         self.minutes = nn.GRU(1, hidden, batch_first=True)
-        self.head = QuantileHead(hidden, facts, hidden=64)
+        self.head = RowHead(ANSWER, hidden, facts, hidden=64)
 
     def forward(self, facts: torch.Tensor) -> torch.Tensor:
         """(A, K) facts, the counts first, to (A, horizons, targets, quantiles)."""
@@ -44,12 +46,12 @@ class Gru(Forecaster):
         self.hidden, self.epochs = hidden, epochs
         self._net: GruNet | None = None
 
-    def fit(self, train: Sequence[ForecastRecord], validation: Sequence[ForecastRecord]) -> None:
+    def fit(self, train: Sequence[Any], validation: Sequence[Any]) -> None:
         """Train on the pinball loss."""
-        learn, held = Lessons.of(train), Lessons.of(validation)
+        learn, held = rows_of(train), rows_of(validation)
         torch.manual_seed(0)
-        self._net = GruNet(learn.facts.shape[1], self.hidden)
-        fit(self._net, (learn.facts,), learn, (held.facts,), held, Fit(epochs=self.epochs))
+        self._net = GruNet(learn.inputs[0].shape[1], self.hidden)
+        fit(self._net, partial(row_loss, ANSWER), learn, held, Fit(epochs=self.epochs))
 
     def forecast(self, states: Sequence[ForecastState]) -> NDArray[np.float64]:
         """The network's quantiles."""

@@ -12,11 +12,17 @@ from numpy.typing import NDArray
 
 from llm.backbone import cards
 from llm.backbone.loading import Backbone, BackboneError, load
+from llm.engine.heads import RowHead, head_file, head_folder, load_head, tensor
+from llm.engine.hidden import Reader
 from llm.tasks.forecast.forecasters import Forecaster, ForecastError
-from llm.tasks.forecast.head_training import Reader
-from llm.tasks.forecast.quantile_head import FILE, QuantileHead, tensor
-from llm.tasks.forecast.scaled_space import facts, restored
+from llm.tasks.forecast.lessons import ANSWER
+from llm.tasks.forecast.prompt import FORECAST_PROMPT_VERSION
+from llm.tasks.forecast.scaled_space import FACTS_VERSION, facts, restored
 from llm.tasks.forecast.state import ForecastState, stacked
+
+#: What heads' files are called after.
+TASK = "forecast"
+VERSIONS = {"prompt_version": FORECAST_PROMPT_VERSION, "facts_version": FACTS_VERSION}
 
 
 class LanguageModelForecaster(Forecaster):
@@ -25,7 +31,7 @@ class LanguageModelForecaster(Forecaster):
     A head that found nothing in the text forecasts from the numbers alone, and no text is read then.
 
     Args:
-        head: folder of ``greenloop train-forecast``; the shipped adapter's when missing. An adapter in it, or the one
+        head: folder of ``greenloop train forecast``; the shipped adapter's when missing. An adapter in it, or the one
             that it names, is used.
         reports: False leaves the reports out, as if none had come.
         threads: torch threads of this process.
@@ -43,21 +49,27 @@ class LanguageModelForecaster(Forecaster):
     ) -> None:
         if not isinstance(reports, bool):
             raise ForecastError(f"language_model: reports is {reports!r}; choose one of True, False.")
-        folder = _folder(head)
-        self.reports = reports
+        self.folder, self.reports = _folder(head), reports
         try:
-            self.head, self.about = QuantileHead.load(folder)
-            self._reader = Reader(backbone or _backbone(folder, self.about, threads, device))
-            _check_fits(folder, self.about, self._reader.backbone)
+            self.head, self.about = _load(self.folder)
+            self._reader = Reader(backbone or _backbone(self.folder, self.about, threads, device))
+            _check_fits(self.folder, self.about, self._reader.backbone)
         except BackboneError as error:
             raise ForecastError(str(error)) from error
+
+    def reads(self) -> Sequence[Path]:
+        """The head's folder."""
+        return (self.folder,)
 
     def forecast(self, states: Sequence[ForecastState]) -> NDArray[np.float64]:
         """The head's quantiles for every approach."""
         shown = list(states) if self.reports else [state.without_reports() for state in states]
         with torch.inference_mode():
             known = tensor(facts(shown))
-            said = self.head(self._reader.read(shown), known) if self.head.reads_features else self.head.plainly(known)
+            if self.head.reads_features:
+                said = self.head(self._reader.read([state.question for state in shown]), known)
+            else:
+                said = self.head.plainly(known)
         return restored(said.double().numpy(), stacked(shown))
 
 
@@ -76,10 +88,15 @@ class NumbersOnly(Forecaster):
     """
 
     def __init__(self, head: str | None = None) -> None:
+        self.folder = _folder(head)
         try:
-            self.head, _ = QuantileHead.load(_folder(head))
+            self.head, _ = _load(self.folder)
         except BackboneError as error:
             raise ForecastError(str(error)) from error
+
+    def reads(self) -> Sequence[Path]:
+        """The head's folder."""
+        return (self.folder,)
 
     def forecast(self, states: Sequence[ForecastState]) -> NDArray[np.float64]:
         """The quantiles that the numbers alone give."""
@@ -88,14 +105,23 @@ class NumbersOnly(Forecaster):
         return restored(said.double().numpy(), stacked(states))
 
 
+def has_head(folder: Path) -> bool:
+    """Whether a forecast head lies in a folder."""
+    return head_file(folder, TASK).is_file()
+
+
+def _load(folder: Path) -> tuple[RowHead, dict[str, Any]]:
+    return load_head(folder, TASK, ANSWER, VERSIONS)
+
+
 def _folder(head: str | None) -> Path:
     if head is not None:
-        return Path(head).expanduser()
+        return head_folder(Path(head).expanduser(), TASK)
     shipped = cards.shipped()
-    if shipped is None or not (shipped / FILE).is_file():
+    if shipped is None or not has_head(shipped):
         raise ForecastError(
-            "No trained forecast head ships with this greenloop; run 'greenloop train-forecast' and name its folder: "
-            "language_model:head=runs/forecast."
+            "No trained forecast head ships with this greenloop; run 'greenloop train forecast' and name its folder: "
+            "language_model:head=runs/forecast/adapter."
         )
     return shipped
 

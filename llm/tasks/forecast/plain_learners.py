@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm.tasks.forecast.forecasters import Forecaster, ForecastError
-from llm.tasks.forecast.records import ForecastRecord, came, states
+from llm.tasks.forecast.records import came, states
 from llm.tasks.forecast.scaled_space import anchors, facts, restored, scaled
 from llm.tasks.forecast.state import HORIZONS_MIN, QUANTILES, TARGETS, ForecastState, stacked
 
@@ -28,7 +28,7 @@ class Ridge(Forecaster):
         self.strength = strength
         self._models: dict[tuple[int, int], tuple[Any, Floats]] = {}
 
-    def fit(self, train: Sequence[ForecastRecord], validation: Sequence[ForecastRecord]) -> None:  # noqa: ARG002
+    def fit(self, train: Sequence[Any], validation: Sequence[Any]) -> None:  # noqa: ARG002
         """Fit one linear model for each horizon and target, then take the quantiles of what it misses."""
         from sklearn.linear_model import Ridge as Linear
 
@@ -64,7 +64,7 @@ class BoostedTrees(Forecaster):
         self.trees, self.leaves, self.learning_rate = trees, leaves, learning_rate
         self._models: dict[tuple[int, int, int], Any] = {}
 
-    def fit(self, train: Sequence[ForecastRecord], validation: Sequence[ForecastRecord]) -> None:  # noqa: ARG002
+    def fit(self, train: Sequence[Any], validation: Sequence[Any]) -> None:  # noqa: ARG002
         """Fit a model for each horizon, target and quantile; unknown facts are branches of their own."""
         from sklearn.ensemble import HistGradientBoostingRegressor
 
@@ -97,7 +97,7 @@ class BoostedTrees(Forecaster):
         return restored(said, fields)
 
 
-def _inputs(train: Sequence[ForecastRecord]) -> tuple[Floats, Floats]:
+def _inputs(train: Sequence[Any]) -> tuple[Floats, Floats]:
     """Fields, and the noise as weights: an error on a busy road is larger in veh/h, which is what is scored."""
     fields = stacked(states(train))
     noise = anchors(fields)[1]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from llm.tasks.decide.prompt import MAX_REPORTS, phase_letters, reached_roads
 from llm.tasks.forecast.prompt import Place, forecast_prompt, without_reports_text
+from llm.tasks.questions import Question
 from sim.network import Network, Signal
 from sim.observation import Observation, Report
 
@@ -77,11 +78,23 @@ class ForecastState:
     prompt: str
     fields: Floats
 
+    @property
+    def question(self) -> Question:
+        """The same as a question; each approach is read at its marker in the last line."""
+        first = len(self.prompt) - 2 * len(self.approaches)
+        marks = tuple(first + 2 * (number + 1) for number in range(len(self.approaches)))
+        return Question(self.prompt, self.fields, self.approaches, self.signal, self.time_s, marks)
+
     def without_reports(self) -> ForecastState:
         """The same as if no report had come."""
         fields = self.fields.copy()
         fields[:, len(TRAFFIC_FIELDS) :] = 0.0
         return replace(self, prompt=without_reports_text(self.prompt), fields=fields)
+
+
+def state_of(question: Question) -> ForecastState:
+    """The state that a question tells of."""
+    return ForecastState(question.place, question.time_s, question.rows, question.text, question.numbers)
 
 
 def stacked(states: Sequence[ForecastState]) -> Floats:
@@ -133,7 +146,12 @@ class ForecastWatch:
         self._queue_sum += np.nan_to_num(queue)
         self._queue_minutes += ~np.isnan(queue)
         self._seen, self._minute = [], minute
+        self._observation = observation
         return True
+
+    def questions(self) -> list[Question]:
+        """What is to be forecast now."""
+        return [state.question for state in self.states(self._observation)]
 
     def _add(self, per_minute_veh: Floats, minutes: int) -> None:
         known = ~np.isnan(per_minute_veh)

@@ -18,7 +18,8 @@ from llm.backbone.loading import Backbone, BackboneError, load
 from llm.engine.marks import marked
 from llm.engine.rows import CALL_TOKENS, MAX_BATCH_TOKENS, batches, margin
 from llm.tasks.decide.prompt import CUE, PromptError
-from llm.tasks.decide.scorer import PhaseScorer, letter_ids, phase_marks
+from llm.tasks.decide.questions import phase_marks
+from llm.tasks.decide.scorer import PhaseScorer, letter_ids
 from tests.support.llm_tiny import write_adapter, write_model
 
 PROMPTS = [f"Green A age{'7' * n}\nA queue{n} wait0\n{'B queue1 wait3' * n}\n{CUE}" for n in (1, 3, 2, 8, 1)]

@@ -17,22 +17,27 @@ from llm.tasks.decide import records as dataset
 from llm.tasks.decide.facts import FACTS, phase_facts
 from llm.tasks.decide.prompt import signal_prompt
 from llm.tasks.decide.records import reordered, soft_targets
+from llm.tasks.files import files, write_shard
+from llm.tasks.registry import made
 from sim.timings import CLEARANCE
 from tests.support.helpers import crossing, make_observation
 from tests.support.records import make_record
 
+TASK = made("decide")
+FILES = files(TASK)
+
 
 def test_the_hash_of_records_is_not_that_of_the_day(tmp_path: Path) -> None:
     for split in SPLITS:
-        dataset.write_shard(tmp_path / split / "0.jsonl.gz", [make_record()])
-    dataset.FILES.write_manifest(tmp_path, {"created_utc": "today"})
-    known, taught = dataset.FILES.sha256(tmp_path), dataset.FILES.sha256(tmp_path, ["train"])
-    dataset.FILES.write_manifest(tmp_path, {"created_utc": "tomorrow"})
-    assert dataset.FILES.sha256(tmp_path) == known != taught
-    dataset.write_shard(tmp_path / "validation" / "0.jsonl.gz", [make_record(7)])
-    dataset.FILES.write_manifest(tmp_path, {})
-    assert dataset.FILES.sha256(tmp_path) != known
-    assert dataset.FILES.sha256(tmp_path, ["train"]) == taught
+        write_shard(TASK, tmp_path / split / "0.jsonl.gz", "train", [make_record()])
+    FILES.write_manifest(tmp_path, {"created_utc": "today"})
+    known, taught = FILES.sha256(tmp_path), FILES.sha256(tmp_path, ["train"])
+    FILES.write_manifest(tmp_path, {"created_utc": "tomorrow"})
+    assert FILES.sha256(tmp_path) == known != taught
+    write_shard(TASK, tmp_path / "validation" / "0.jsonl.gz", "train", [make_record(7)])
+    FILES.write_manifest(tmp_path, {})
+    assert FILES.sha256(tmp_path) != known
+    assert FILES.sha256(tmp_path, ["train"]) == taught
 
 
 # --- files
@@ -42,34 +47,34 @@ def folder_of(path: Path, count: int = 4) -> Path:
     for split in SPLITS:
         for number in range(2):
             records = [make_record(number * count + i) for i in range(count)]
-            dataset.write_shard(path / split / f"{number:05d}.jsonl.gz", records)
-    dataset.FILES.write_manifest(path, {"settings_sha256": "x"})
+            write_shard(TASK, path / split / f"{number:05d}.jsonl.gz", "train", records)
+    FILES.write_manifest(path, {"settings_sha256": "x"})
     return path
 
 
 def test_records_come_back(tmp_path: Path) -> None:
     records = [make_record(i) for i in range(5)]
-    dataset.write_shard(tmp_path / "a.jsonl.gz", records)
-    assert dataset.FILES.read(tmp_path / "a.jsonl.gz") == records
+    write_shard(TASK, tmp_path / "a.jsonl.gz", "train", records)
+    assert FILES.read(tmp_path / "a.jsonl.gz") == records
     first = (tmp_path / "a.jsonl.gz").read_bytes()
-    dataset.write_shard(tmp_path / "a.jsonl.gz", records)
+    write_shard(TASK, tmp_path / "a.jsonl.gz", "train", records)
     assert (tmp_path / "a.jsonl.gz").read_bytes() == first
 
 
 def test_manifest_counts_and_guards(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
-    manifest = dataset.FILES.read_manifest(folder)
+    manifest = FILES.read_manifest(folder)
     assert manifest["counts"]["train"]["records"] == 8
     assert manifest["scenarios"]["validation"] == {"hand": 8}
-    assert len(dataset.FILES.read_split(folder, "train")) == 8
+    assert len(FILES.read_split(folder, "train")) == 8
     shard = folder / "train/00001.jsonl.gz"
-    dataset.write_shard(shard, [make_record(99)])
+    write_shard(TASK, shard, "train", [make_record(99)])
     with pytest.raises(RecordError, match=r"00001\.jsonl\.gz are not those"):
-        dataset.FILES.read_split(folder, "train")
+        FILES.read_split(folder, "train")
     shard.unlink()
     with pytest.raises(RecordError, match="are not those"):
-        dataset.FILES.read_split(folder, "train")
-    assert len(dataset.FILES.read_split(folder, "validation")) == 8
+        FILES.read_split(folder, "train")
+    assert len(FILES.read_split(folder, "validation")) == 8
 
 
 @pytest.mark.parametrize(
@@ -82,7 +87,7 @@ def test_damaged_shards(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(data)
     if data:
         with pytest.raises(RecordError, match=r"a\.jsonl\.gz (are damaged|have other fields).*\.$"):
-            dataset.FILES.read(tmp_path / "a.jsonl.gz")
+            FILES.read(tmp_path / "a.jsonl.gz")
 
 
 def test_other_prompt_version(tmp_path: Path) -> None:
@@ -90,7 +95,7 @@ def test_other_prompt_version(tmp_path: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "prompt_version": 1}))
     with pytest.raises(RecordError, match=r"prompts of version 1 .* collect again\.$"):
-        dataset.FILES.read_split(folder, "train")
+        FILES.read_split(folder, "train")
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", "{}"])
@@ -98,14 +103,14 @@ def test_no_manifest(text: str | None, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(RecordError, match=r"holds no readable manifest\.json"):
-        dataset.FILES.read_manifest(tmp_path)
+        FILES.read_manifest(tmp_path)
 
 
 def test_no_records_of_a_split(tmp_path: Path) -> None:
-    dataset.write_shard(tmp_path / "train/0.jsonl.gz", [make_record()])
-    dataset.FILES.write_manifest(tmp_path, {})
+    write_shard(TASK, tmp_path / "train/0.jsonl.gz", "train", [make_record()])
+    FILES.write_manifest(tmp_path, {})
     with pytest.raises(RecordError, match="no validation records"):
-        dataset.FILES.read_split(tmp_path, "validation")
+        FILES.read_split(tmp_path, "validation")
 
 
 @pytest.mark.parametrize("entry", [None, [], {"sha256": 3, "records": 1}, {"sha256": "a"}])
@@ -115,20 +120,20 @@ def test_a_manifest_with_damaged_shards(entry: object, tmp_path: Path) -> None:
     manifest["shards"][next(iter(manifest["shards"]))] = entry
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(RecordError, match=r"holds no readable manifest\.json"):
-        dataset.FILES.read_split(folder, "train")
+        FILES.read_split(folder, "train")
 
 
 def test_records_of_a_stopped_collection(tmp_path: Path) -> None:
-    dataset.FILES.write_manifest(tmp_path, {})
-    dataset.write_shard(tmp_path / "train/0.jsonl.gz", [make_record()])
+    FILES.write_manifest(tmp_path, {})
+    write_shard(TASK, tmp_path / "train/0.jsonl.gz", "train", [make_record()])
     with pytest.raises(RecordError, match="was stopped: give the same command again"):
-        dataset.FILES.read_split(tmp_path, "train")
+        FILES.read_split(tmp_path, "train")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordError, match="cannot be written"):
-        dataset.write_shard(tmp_path / "file" / "a.jsonl.gz", [make_record()])
+        write_shard(TASK, tmp_path / "file" / "a.jsonl.gz", "train", [make_record()])
 
 
 # --- what a learner makes of them

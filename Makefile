@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs bench latency adapter clean
+.PHONY: demo test lint docs bench latency claim rivals adapter clean
 
 ## demo: a real Cologne network with incidents, classical controllers against the language model
 demo: $(VENV)/.ready
@@ -22,13 +22,37 @@ lint: $(VENV)/.ready-dev
 docs: $(VENV)/.ready-dev
 	$(BIN)/mkdocs build --strict
 
-## bench: what a simulated hour costs beside the plain sumo program
+## bench: what a simulated hour costs beside the plain sumo program, and an environment's step beside sumo-rl
+## (half an hour; on a calm machine: make bench SPEED=benchmarks/published/speed.json)
+SPEED := results/speed.json
 bench: $(VENV)/.ready
-	$(BIN)/python -m benchmarks.speed.simulated_hour
+	$(BIN)/python -m benchmarks.speed.simulated_hour --out $(SPEED)
 
 ## latency: what a decision of the language model costs on this machine, beside a plain transformers call
 latency: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.speed.latency --out results/latency.json
+
+## claim: two held-out networks run again, compared with the published rows digit for digit; a quarter of an hour
+claim: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.run.claim --out results/claim
+
+## rivals: PPO and DQN trained on each held-out network itself, three seeds each and the same simulated hours, then
+## scored as the suite scores (make rivals HOURS=1 RIVALS=runs/try for a first look); stop and start it as you like
+RIVALS := runs/rivals
+HOURS := 30
+SCORED := cologne3 cologne8 ingolstadt1 ingolstadt7 ingolstadt21 grid4x4
+SEEDS := 1 2 3
+POLICIES = $(foreach algorithm,ppo dqn,$(foreach seed,$(SEEDS),\
+  --controller reinforcement:folder=$(RIVALS)/$(algorithm)-$(1)/seed-$(seed)))
+define rival
+	for algorithm in ppo dqn; do \
+	  $(BIN)/greenloop train-rl --on-scored-network --algorithm $$algorithm --scenario $(1) --hours $(HOURS) \
+	    --seeds $(words $(SEEDS)) --out $(RIVALS)/$$algorithm-$(1) || exit 1; done
+	$(BIN)/greenloop run --suite held_out --scenario $(1) $(call POLICIES,$(1)) --no-figures --out $(RIVALS)/results
+
+endef
+rivals: $(VENV)/.ready-dev
+	$(foreach network,$(SCORED),$(call rival,$(network)))
 
 ## adapter: an adapter and plain network like the shipped ones, in runs/adapter; stop and start it as you like
 ## (make adapter PERCENT=1 ADAPTER=runs/try takes every step with a hundredth of the runs, in minutes)

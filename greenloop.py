@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from scenarios.registry import load as load_scenario
     from scenarios.spec import Scenario, ScenarioError
     from sim.engine.session import Session, SessionOptions
-    from sim.env import make_env, make_parallel_env
+    from sim.env import make_env, make_parallel_env, make_vec_env
+    from sim.environment.actions import ActionError
+    from sim.environment.options import EnvOptions
+    from sim.environment.rewards import RewardFacts
     from sim.network import Network
     from sim.observation import Observation
     from sim.signals import Decision, Program, ProgramRow
@@ -35,12 +38,14 @@ if TYPE_CHECKING:
 
 #: Public name -> module and the name in it.
 _PLACES = {
+    "ActionError": ("sim.environment.actions", "ActionError"),
     "Answerer": ("llm.tasks.base", "Answerer"),
     "Binary": ("llm.tasks.base", "Binary"),
     "Choice": ("llm.tasks.base", "Choice"),
     "Controller": ("controllers.base", "Controller"),
     "ControllerError": ("controllers.base", "ControllerError"),
     "Decision": ("sim.signals", "Decision"),
+    "EnvOptions": ("sim.environment.options", "EnvOptions"),
     "ForecastState": ("llm.tasks.forecast.state", "ForecastState"),
     "Forecaster": ("llm.tasks.forecast.forecasters", "Forecaster"),
     "Network": ("sim.network", "Network"),
@@ -49,6 +54,7 @@ _PLACES = {
     "ProgramRow": ("sim.signals", "ProgramRow"),
     "Quantiles": ("llm.tasks.base", "Quantiles"),
     "Question": ("llm.tasks.base", "Question"),
+    "RewardFacts": ("sim.environment.rewards", "RewardFacts"),
     "RunContext": ("controllers.base", "RunContext"),
     "RunResult": ("benchmarks.results.run_result", "RunResult"),
     "Scenario": ("scenarios.spec", "Scenario"),
@@ -64,16 +70,19 @@ _PLACES = {
     "make_env": ("sim.env", "make_env"),
     "make_parallel_env": ("sim.env", "make_parallel_env"),
     "make_text_env": ("llm.text_env", "make_text_env"),
+    "make_vec_env": ("sim.env", "make_vec_env"),
     "run": ("benchmarks.run.benchmark", "run"),
 }
 
 __all__ = [
+    "ActionError",
     "Answerer",
     "Binary",
     "Choice",
     "Controller",
     "ControllerError",
     "Decision",
+    "EnvOptions",
     "ForecastState",
     "Forecaster",
     "Network",
@@ -82,6 +91,7 @@ __all__ = [
     "ProgramRow",
     "Quantiles",
     "Question",
+    "RewardFacts",
     "RunContext",
     "RunResult",
     "Scenario",
@@ -97,6 +107,7 @@ __all__ = [
     "make_env",
     "make_parallel_env",
     "make_text_env",
+    "make_vec_env",
     "run",
 ]
 

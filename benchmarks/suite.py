@@ -13,11 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from benchmarks.results.metrics import GRIDLOCK, GridlockRule
 from benchmarks.results.run_result import SuiteRecord
+from scenarios.common.errors import shorten
+from scenarios.common.files import FileError, read_bytes
 from scenarios.demand.drivers import ATTRIBUTES as DRIVERS
 from scenarios.demand.drivers import Drivers
 from scenarios.spec import DEFAULT_RATES, DetectorErrors, Incident, Scenario
 from sim.timings import TIMINGS
 
+#: Largest file of a suite.
+MOST_SUITE_BYTES = 1_000_000
 FOLDER = Path(__file__).parent / "suites"
 
 
@@ -51,14 +55,17 @@ class Variant(BaseModel):
 
 
 class Suite(BaseModel):
-    """A benchmark by name. Whoever changes one raises its version: results carry both."""
+    """A benchmark by name. Whoever changes one raises its version: results carry both.
+
+    A suite without ``scenarios`` runs on those that the user brings.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     version: int = Field(ge=1)
     description: str = ""
-    scenarios: tuple[str, ...] = Field(min_length=1)
+    scenarios: tuple[str, ...] = ()
     controllers: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
     variants: tuple[Variant, ...] = ()
@@ -72,7 +79,7 @@ class Suite(BaseModel):
     @property
     def record(self) -> SuiteRecord:
         """What results carry of the suite."""
-        return SuiteRecord(name=self.name, version=self.version, gridlock=self.gridlock)
+        return SuiteRecord(name=self.name, version=self.version, gridlock=self.gridlock, baseline=self.baseline)
 
     def sha256(self) -> str:
         """Hash of all that its results depend on, and of what the names in it stand for; not of its description."""
@@ -111,13 +118,17 @@ def load(name: str) -> Suite:
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     try:
-        data = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
+        data = yaml.safe_load(read_bytes(path, MOST_SUITE_BYTES)) if path.exists() else None
+    except FileError as error:
+        raise SuiteError(f"Suite {path} {error}.") from error
+    except RecursionError as error:
+        raise SuiteError(f"Suite {path} is nested too deep.") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
+        raise SuiteError(f"Suite {path} cannot be read: {shorten(str(error), 300)}.") from error
+    if not path.exists():
         near = difflib.get_close_matches(name, names(), n=1, cutoff=0.3)
         hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(names())}."
-        raise SuiteError(f"There is no suite '{name}'; {hint}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SuiteError(f"Suite {path} cannot be read: {' '.join(str(error).split())}.") from error
+        raise SuiteError(f"There is no suite '{name}'; {hint}")
     try:
         return Suite.model_validate(data)
     except ValidationError as error:

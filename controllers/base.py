@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scenarios.common.errors import shorten
 from sim.network import Network
 from sim.observation import Observation
 from sim.signals import Decision
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 class ControllerError(RuntimeError):
     """A controller that cannot do its work; the message is one sentence that says why and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shorten(message))
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,17 @@ _ENTRIES: dict[str, Entry] = {
     "max_pressure_normalised": Entry(
         "controllers.classical.max_pressure:MaxPressureNormalised", "Max pressure on shares of each lane's capacity."
     ),
+    "flexible_max_pressure": Entry(
+        "controllers.classical.flexible_max_pressure:FlexibleMaxPressure",
+        "Max pressure with bounded greens that stay while nobody else's pressure is higher.",
+    ),
+    "cyclic_max_pressure": Entry(
+        "controllers.classical.cyclic.max_pressure:CyclicMaxPressure",
+        "A fixed cycle shared out by pressure (Kouvelas 2014).",
+    ),
+    "scats": Entry(
+        "controllers.classical.cyclic.scats:Scats", "Splits, cycle and offsets adapt as in SCATS and SCOOT."
+    ),
     "sotl": Entry(
         "controllers.classical.sotl:Sotl", "Self-organising: vehicle-seconds at red end a green (Gershenson 2005)."
     ),
@@ -147,6 +158,20 @@ def depends_on(spec: str) -> dict[str, str | Path]:
         ControllerError: the controller cannot be imported or made.
     """
     return {} if _kind(spec).depends_on is Controller.depends_on else dict(make(spec).depends_on())
+
+
+def is_users(spec: str) -> bool:
+    """Whether a spec runs code that is not greenloop's: a file, another package's entry point, or one as a parameter.
+
+    What such code does to its process, other controllers there would feel.
+
+    Raises:
+        ControllerError: its parameters cannot be read.
+    """
+    head, _, _ = _PLUGIN.split(spec)
+    installed = entries().keys() - _ENTRIES.keys()
+    named = [value.partition(":")[0] for value in _PLUGIN.parameters(spec).values() if isinstance(value, str)]
+    return any(name.endswith(".py") or name in installed for name in (head, *named))
 
 
 def _kind(spec: str) -> type[Controller]:

@@ -12,10 +12,15 @@ from types import FrameType
 from typing import ParamSpec, TypeVar
 
 from controllers.base import ControllerError
+from scenarios.common.errors import shorten
 from sim.engine.session import SessionError
 
 ParamsT = ParamSpec("ParamsT")
 ValueT = TypeVar("ValueT")
+
+
+#: Letters of an error of a controller's own.
+MOST_SAID = 300
 
 
 class _TooLong(BaseException):
@@ -42,7 +47,7 @@ def guarded(
     except (ControllerError, SessionError):
         raise
     except (Exception, SystemExit) as error:  # sys.exit() in a controller ends its cell, not the sweep
-        what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":.")
+        what = shorten(f"{type(error).__name__}: {error}", MOST_SAID).rstrip(":.")
         raise ControllerError(f"Controller '{name}' failed in {verb}() with {what}{_place(error)}.") from error
 
 

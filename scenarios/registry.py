@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from xml.etree import ElementTree
 
 from scenarios import resco
 from scenarios.city import generator as city
-from scenarios.demand.scheduled_trips import read_departures
+from scenarios.common.clock import format_seconds
+from scenarios.common.input_files import read_input
+from scenarios.common.net_values import WHAT, check_network
+from scenarios.demand.route_files import joined, read_departures
 from scenarios.spec import Scenario, ScenarioError, read_yaml
 
 #: Packages add scenarios under this group; the value is a callable without arguments, or a path: either gives a
@@ -60,6 +62,11 @@ def load(name: str | Path) -> Scenario:
     raise ScenarioError(f"There is no scenario '{text}'; {hint}")
 
 
+def is_registered(name: str) -> bool:
+    """Whether a name stands for a scenario by itself: RESCO's, a generated city's or a package's."""
+    return name in resco.RESCO or _CITY.fullmatch(name) is not None or name in _plugins()
+
+
 def names(tag: str | None = None) -> tuple[str, ...]:
     """The registered names, or those with a tag such as ``train``, ``held_out``, ``real`` or ``oversaturated``."""
     plugins = _plugins()
@@ -96,16 +103,17 @@ def from_files(
         ScenarioError: a file is missing or broken, or no vehicle departs.
     """
     route_files = (Path(routes),) if isinstance(routes, str | Path) else tuple(Path(file) for file in routes)
-    _check_net(Path(net))
+    check_network(Path(net))
     departures = read_departures(route_files)
     if not departures:
-        listed = ", ".join(map(str, route_files))
-        raise ScenarioError(f"Routes file {listed} holds no vehicle, trip or flow, so there is nothing to simulate.")
+        raise ScenarioError(
+            f"Routes file {joined(route_files)} holds no vehicle, trip or flow, so there is nothing to simulate."
+        )
     begin_s = 60.0 * math.floor(departures[0] / 60) if begin_s is None else begin_s
     end_s = min(begin_s + _HOUR_S, 60.0 * math.floor(departures[-1] / 60 + 1)) if end_s is None else end_s
     try:
         return Scenario(
-            name=name or Path(net).name.removesuffix(".xml").removesuffix(".net"),
+            name=name or Path(net).name.removesuffix(".gz").removesuffix(".xml").removesuffix(".net") or "network",
             net_file=Path(net).resolve(),
             route_files=tuple(file.resolve() for file in route_files),
             additional_files=tuple(Path(file).resolve() for file in additional),
@@ -114,27 +122,14 @@ def from_files(
         )
     except ValueError as error:
         raise ScenarioError(
-            f"Begin {begin_s:g} s and end {end_s:g} s do not make a horizon; departures run from "
-            f"{departures[0]:g} s to {departures[-1]:g} s."
+            f"Begin {format_seconds(begin_s)} s and end {format_seconds(end_s)} s do not make a horizon; departures "
+            f"run from {format_seconds(departures[0])} s to {format_seconds(departures[-1])} s."
         ) from error
 
 
 def count_signals(net_file: Path) -> int:
     """The number of traffic signals in a network file."""
-    return len(set(re.findall(rb'<tlLogic id="([^"]*)"', net_file.read_bytes())))
-
-
-def _check_net(net_file: Path) -> None:
-    try:
-        root = next(ElementTree.iterparse(net_file, events=("start",)))[1]
-        for _ in ElementTree.iterparse(net_file, events=("end",)):
-            pass
-    except OSError as error:
-        raise ScenarioError(f"Network file {net_file} cannot be read ({error.strerror}); check the path.") from error
-    except ElementTree.ParseError as error:
-        raise ScenarioError(f"Network file {net_file} is not complete XML: {error}.") from error
-    if root.tag != "net":
-        raise ScenarioError(f"Network file {net_file} holds <{root.tag}>, not <net>; give a SUMO .net.xml file.")
+    return len(set(re.findall(rb'<tlLogic id="([^"]*)"', read_input(net_file, WHAT))))
 
 
 def _plugins() -> dict[str, EntryPoint]:

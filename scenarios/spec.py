@@ -15,13 +15,15 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from scenarios.common.errors import ScenarioError as ScenarioError
+from scenarios.common.errors import shorten
+from scenarios.common.input_files import check_xml, read_raw
+from scenarios.common.net_values import check_network
 from scenarios.demand.drivers import Drivers
+from scenarios.demand.route_files import included_files
 
+_MOST_YAML_BYTES = 5_000_000
 INCIDENT_TYPES = ("crash", "roadworks", "road_closure", "demand_surge", "detector_outage", "emergency_vehicle")
-
-
-class ScenarioError(ValueError):
-    """A scenario that cannot be run; the message is one sentence that names the file and the key."""
 
 
 class _Strict(BaseModel):
@@ -195,14 +197,28 @@ class Scenario(_Strict):
         """Every file that the scenario names: the network, the routes, the additional files."""
         yield from (self.net_file, *self.route_files, *self.additional_files)
 
-    def check_files(self) -> None:
-        """Make sure that every file can be read.
+    def inputs(self) -> Iterator[tuple[Path, str]]:
+        """Every file that a run reads, with what it is for messages: ``files`` and those that they include.
 
         Raises:
-            ScenarioError: one of them cannot.
+            ScenarioError: one of them cannot be read.
         """
-        for file in self.files:
-            _read(file, self.name)
+        yield self.net_file, "Network file"
+        for files, what in ((self.route_files, "Routes file"), (self.additional_files, "Additional file")):
+            for file in files:
+                yield file, what
+            for file in included_files(files, what):
+                yield file, "Included file"
+
+    def check_files(self) -> None:
+        """Make sure that every file can be read, and is of a size and kind that SUMO's files have.
+
+        Raises:
+            ScenarioError: one of them cannot, or is not.
+        """
+        check_network(self.net_file)
+        for file, what in self.inputs():
+            check_xml(file, what)
 
     def to_yaml(self, path: Path) -> None:
         """Write the scenario to ``path``: defaults left out, files relative to its folder where they lie below it."""
@@ -231,21 +247,13 @@ class Scenario(_Strict):
         if not self.demand.waves:
             left_out["demand"] = {"waves"}
         digest.update(self.model_dump_json(exclude=left_out).encode())
-        for file in self.files:
-            digest.update(_read(file, self.name))
+        for file, what in self.inputs():
+            digest.update(read_raw(file, what))
         return digest.hexdigest()
 
 
 def _default(key: str) -> object:
     return Scenario.model_fields[key].default
-
-
-def _read(file: Path, scenario: str) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        reason = error.strerror
-        raise ScenarioError(f"Scenario {scenario}: {file} cannot be read ({reason}); check the path.") from error
 
 
 def _relative(file: Path, yaml_file: Path) -> str:
@@ -259,13 +267,13 @@ def read_yaml(path: Path) -> Scenario:
     Raises:
         ScenarioError: the file is missing, is no YAML mapping, or has a key that does not fit.
     """
+    content = read_raw(path, "Scenario file", _MOST_YAML_BYTES)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ScenarioError(f"Scenario file {path} cannot be read ({error.strerror}); check the path.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        detail = str(error).replace("\n", " ")
-        raise ScenarioError(f"Scenario file {path} is not valid YAML: {detail}.") from error
+        data = yaml.safe_load(content.decode())
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise ScenarioError(f"Scenario file {path} is not valid YAML: {shorten(str(error), 300)}.") from error
+    except RecursionError as error:
+        raise ScenarioError(f"Scenario file {path} nests too deep to be a scenario.") from error
     if not isinstance(data, dict):
         raise ScenarioError(
             f"Scenario file {path} must hold a mapping such as 'name: my_city', not a {type(data).__name__}."

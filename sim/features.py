@@ -33,28 +33,50 @@ class Features:
         self.size = (
             LANE_FEATURES * len(self.lanes) + EXIT_FEATURES * len(self.exits) + sum(self.phases) + 2 * len(signals)
         )
+        self._source, self._divisor = self._layout()
+        ends = len(self._source) + np.cumsum([phases + 2 for phases in self.phases])
+        self._signals = np.array(signals, np.int64)
+        self._first = ends - np.array(self.phases, np.int64) - 2  # where each signal's phases begin in the vector
+        self._age = ends - 2
 
     def vector(self, observation: Observation) -> NDArray[np.float32]:
         """Return the (size,) float32 vector; every entry lies in [-1, 5]."""
-        lanes, exits = self.lanes, self.exits
-        lane_part = np.column_stack(
-            [
-                observation.queue_veh[lanes] / QUEUE_VEH,
-                observation.wait_s[lanes] / WAIT_S,
-                observation.zone_veh[lanes] / ZONE_VEH,
-                observation.speed_mps[lanes] / self.network.lane_speed_mps[lanes],
-                observation.flow_veh_h[lanes] / FLOW_VEH_H,
-                observation.lane_ok[lanes],
-            ]
-        )
-        exit_part = np.column_stack([observation.exit_veh[exits], observation.exit_room_veh[exits]]) / ROOM_VEH
-        vector = np.concatenate([lane_part.ravel(), exit_part.ravel(), *self._signal_parts(observation)])
-        bounded: NDArray[np.float32] = np.clip(np.nan_to_num(vector, nan=UNSEEN), UNSEEN, CLIP).astype(np.float32)
+        vector = np.zeros(self.size)
+        vector[: len(self._source)] = np.concatenate([part.ravel() for part in _parts(observation)])[self._source]
+        vector[: len(self._source)] /= self._divisor
+        phase = observation.phase[self._signals]
+        vector[(self._first + phase)[phase >= 0]] = 1.0
+        vector[self._age] = observation.phase_age_s[self._signals] / AGE_S
+        vector[self._age + 1] = observation.due[self._signals]
+        vector[np.isnan(vector)] = UNSEEN
+        bounded: NDArray[np.float32] = np.clip(vector, UNSEEN, CLIP).astype(np.float32)
         return bounded
 
-    def _signal_parts(self, observation: Observation) -> list[NDArray[np.float64]]:
-        parts = []
-        for index, phases in zip(self.signals, self.phases, strict=True):
-            active = np.arange(phases) == observation.phase[index]
-            parts.append(np.array([*active, observation.phase_age_s[index] / AGE_S, observation.due[index]], float))
-        return parts
+    def _layout(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """For each number of the lane and exit parts its place in ``_parts``, end to end, and what divides it."""
+        lanes, exits = len(self.network.lanes), len(self.network.exits)
+        sizes = [lanes, lanes, 3 * lanes, lanes, 3 * lanes, lanes, exits, exits]
+        queue, wait, zone, speed, flow, works, vehicles, room = np.cumsum([0, *sizes[:-1]])
+        place, divisor = [], []
+        for lane in self.lanes:
+            place += [queue + lane, wait + lane, *(zone + 3 * lane + np.arange(3)), speed + lane]
+            place += [*(flow + 3 * lane + np.arange(3)), works + lane]
+            limit_mps = self.network.lane_speed_mps[lane]
+            divisor += [QUEUE_VEH, WAIT_S, *[ZONE_VEH] * 3, limit_mps, *[FLOW_VEH_H] * 3, 1.0]
+        for exit_ in self.exits:
+            place += [vehicles + exit_, room + exit_]
+            divisor += [ROOM_VEH, ROOM_VEH]
+        return np.array(place, np.int64), np.array(divisor, np.float64)
+
+
+def _parts(observation: Observation) -> tuple[NDArray[np.float64] | NDArray[np.bool_], ...]:
+    return (
+        observation.queue_veh,
+        observation.wait_s,
+        observation.zone_veh,
+        observation.speed_mps,
+        observation.flow_veh_h,
+        observation.lane_ok,
+        observation.exit_veh,
+        observation.exit_room_veh,
+    )

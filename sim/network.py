@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -14,7 +15,11 @@ from xml.sax import SAXException
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.common.errors import ScenarioError, shorten
+from scenarios.common.input_files import Stamp, stamp
+from scenarios.common.net_values import WHAT, check_network
 from sim.observation import ZONES_M
+from sim.read_only import lock_arrays
 
 REACH_M = ZONES_M[-1]
 GREEN = frozenset("Gg")
@@ -23,6 +28,9 @@ YELLOW = frozenset("yYu")
 
 class NetworkError(ValueError):
     """A network that cannot be used; the message is one sentence that names the file or the signal."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shorten(message))
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Network:
-    """Signals, lanes and roads in a fixed, documented order (sorted by id)."""
+    """Signals, lanes and roads in a fixed, documented order (sorted by id). Its arrays cannot be written."""
 
     net_file: Path
     signals: tuple[Signal, ...]
@@ -118,6 +126,14 @@ class Network:
     exit_length_m: NDArray[np.float64]
     reach: tuple[tuple[Reach, ...], ...]
     roads: dict[str, Road] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        lock_arrays(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Unpickled arrays could be written again."""
+        vars(self).update(state)
+        lock_arrays(self)
 
     @property
     def controllable(self) -> tuple[Signal, ...]:
@@ -144,29 +160,41 @@ class Network:
         """
         path = Path(net_file)
         try:
-            stamp = path.stat().st_mtime_ns
-        except OSError as error:
-            raise NetworkError(f"Network file {path} cannot be read ({error.strerror}); check the path.") from error
-        return _read(path, stamp)
+            check_network(path)
+            return _read(path, stamp(path, WHAT))
+        except ScenarioError as error:
+            raise NetworkError(str(error)) from error
 
 
 @lru_cache(maxsize=16)
-def _read(path: Path, _stamp: int) -> Network:
+def _read(path: Path, _stamp: Stamp) -> Network:
     net = _parse(path)
     tls_ids = sorted(tl.getID() for tl in net.getTrafficLights())
     if not tls_ids:
         raise NetworkError(f"Network file {path} has no traffic signals, so there is nothing to control.")
-    return _Builder(path, net, tls_ids).build()
+    with _malformed(path):
+        return _Builder(path, net, tls_ids).build()
 
 
 def _parse(path: Path) -> Any:
     import sumolib  # slow to import, and only needed here
 
+    with _malformed(path), contextlib.redirect_stderr(io.StringIO()):  # sumolib comments on harmless details
+        net = sumolib.net.readNet(
+            str(path), withPrograms=True, withConnections=True, withFoes=True, withPedestrianConnections=True
+        )
+    if not net.getEdges():
+        raise NetworkError(f"Network file {path} holds no roads; give a SUMO .net.xml file.")
+    return net
+
+
+@contextlib.contextmanager
+def _malformed(path: Path) -> Iterator[None]:
+    """What sumolib stumbles over, at once or when an element is first used, in one sentence."""
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # sumolib comments on harmless details
-            net = sumolib.net.readNet(
-                str(path), withPrograms=True, withConnections=True, withFoes=True, withPedestrianConnections=True
-            )
+        yield
+    except NetworkError:
+        raise
     except SAXException as error:
         detail = error.getMessage()
         raise NetworkError(f"Network file {path} is not a complete SUMO network: {detail}.") from error
@@ -179,9 +207,6 @@ def _parse(path: Path) -> Any:
         raise NetworkError(
             f"Network file {path} is not a complete SUMO network: a value is missing or malformed ({error})."
         ) from error
-    if not net.getEdges():
-        raise NetworkError(f"Network file {path} holds no roads; give a SUMO .net.xml file.")
-    return net
 
 
 def is_green_phase(program: list[ProgramStep], index: int) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.incidents.incident import Report
+from sim.read_only import lock_arrays
 
 __all__ = ["FLOW_WINDOWS_MIN", "ZONES_M", "Observation", "Report"]
 
@@ -55,6 +56,9 @@ class Observation:
     phase_age_s: NDArray[np.float64]
     due: NDArray[np.bool_]
     reports: tuple[Report, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        lock_arrays(self)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel between processes as one block: a dozen small arrays would cost ten times as much."""

@@ -185,10 +185,15 @@ def native_pairs(signal: Signal) -> set[tuple[int, int]]:
 
 def intergreen(before: str, after: str, yellow_s: int, all_red_s: int) -> list[str]:
     """The states, one a second, between two phases; empty where no link loses green."""
+    return list(_intergreen(before, after, yellow_s, all_red_s))
+
+
+@lru_cache(maxsize=4096)  # a signal makes few different changes, again and again
+def _intergreen(before: str, after: str, yellow_s: int, all_red_s: int) -> tuple[str, ...]:
     pairs = list(zip(before, after, strict=True))
     ending = [a in GREEN | YELLOW and b not in GREEN for a, b in pairs]
     if not any(ending):
-        return []
+        return ()
 
     def kept(a: str, b: str) -> str:
         return "g" if "g" in (a, b) else "G"
@@ -201,7 +206,7 @@ def intergreen(before: str, after: str, yellow_s: int, all_red_s: int) -> list[s
             yellow, red = yellow + "y", red + b
         else:
             yellow, red = yellow + (a if a not in YELLOW else "y"), red + ("r" if b in GREEN else b)
-    return [yellow] * yellow_s + [red] * all_red_s
+    return (yellow,) * yellow_s + (red,) * all_red_s
 
 
 class SignalMachine:
@@ -223,6 +228,8 @@ class SignalMachine:
         self.hold_s = 0
         self.red_s = [0] * signal.links
         self.called = [True] * signal.links
+        self._waiting: list[int] = []  # links with a standing call that are red, in the state _waiting_in
+        self._waiting_in = ""
         self.repairs: Counter[str] = Counter()
         self.switches = 0
         self._change: list[str] = []
@@ -238,6 +245,7 @@ class SignalMachine:
         """Say which links have demand now; only these have a maximum red."""
         wanted = set(links)
         self.called = [link in wanted for link in range(self.signal.links)]
+        self._waiting_in = ""
 
     def request(self, phase: int, hold_s: float | None = None) -> None:
         """Ask for a phase from now on; an impossible wish is repaired and counted."""
@@ -259,10 +267,19 @@ class SignalMachine:
             self.state = self.signal.phases[self.phase].state if self.phase >= 0 else self.state
             self.age_s += 1
             self.hold_s -= 1
-        for link in self._served:
-            waits = self.called[link] and self.state[link] not in GREEN
-            self.red_s[link] = self.red_s[link] + 1 if waits else 0
+        if self.state != self._waiting_in:
+            self._note_waiting()
+        for link in self._waiting:
+            self.red_s[link] += 1
         return self.state
+
+    def _note_waiting(self) -> None:
+        """Which links wait in this state; the others have waited for no time."""
+        self._waiting_in = self.state
+        self._waiting = [link for link in self._served if self.called[link] and self.state[link] not in GREEN]
+        before_s, self.red_s = self.red_s, [0] * self.signal.links
+        for link in self._waiting:
+            self.red_s[link] = before_s[link]
 
     def _switch(self, phase: int) -> None:
         if phase == self.phase:
@@ -286,9 +303,10 @@ class SignalMachine:
         If the phases that waiting links need were served one after the other, each for its minimum, the k-th would
         start after k intergreens and k - 1 minimum greens. One more service is left for a free choice before that.
         """
-        waiting = [link for link in self._served if self.red_s[link] > 0]
-        if not waiting or max(self.red_s) < self.max_red_s - (len(waiting) + 1) * self.service_s - 1:
+        links = len(self.red_s) - self.red_s.count(0)
+        if not links or max(self.red_s) < self.max_red_s - (links + 1) * self.service_s - 1:
             return None
+        waiting = [link for link in self._served if self.red_s[link] > 0]
         waiting.sort(key=lambda link: -self.red_s[link])
         first: int | None = None
         covered: set[int] = set()

@@ -30,6 +30,8 @@ def compare(
     scenario: Annotated[list[str] | None, typer.Option(help="Only this scenario; repeat for several.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON to stdout, for machines.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV to stdout.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Every column of the ranking, beyond 80 characters.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Say below the ranking how its figures are made.")] = False,
 ) -> None:
     """Rank the controllers of any results, and say what is significant.
 
@@ -54,17 +56,9 @@ def compare(
         _write_csv(made)
         _tell(made)
     else:
-        _print(made)
+        from benchmarks.cli.tables import print_comparison
 
-
-def _print(made: Comparison) -> None:
-    from rich.text import Text
-
-    from benchmarks.cli import tables
-
-    console = tables.stdout()
-    for part in tables.comparison(made):
-        console.print(part, soft_wrap=isinstance(part, Text))
+        print_comparison(made, wide, explain)
 
 
 def _tell(made: Comparison) -> None:
@@ -88,6 +82,8 @@ def _flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in row.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name}_")
+        elif name == "starves":
+            flat |= {f"{prefix}{name}": " ".join(value)} if value else {}
         elif isinstance(value, list):
             flat |= {f"{prefix}{name}_low": value[0], f"{prefix}{name}_high": value[1]}
         elif value is not None or not name.endswith(("interval", "difference")):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,14 +42,24 @@ class Demand(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the ``greenloop`` command."""
-    app.command("import")(import_map)
+    app.command("import")(import_files)
     app.command("demand")(demand)
 
 
-def import_map(
-    file: Annotated[Path, typer.Argument(help="An OpenStreetMap extract: .osm.pbf, .osm, .osm.gz, .xml.")],
+def import_files(
+    context: typer.Context,
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="An OpenStreetMap extract (.osm.pbf, .osm, .osm.gz, .xml), or roadnet.json and flow.json."),
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder of the scenario.  [default: named like the map]")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the scenario.  [default: the map's]")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the scenario.  [default: the file's]")] = None,
+    cityflow: Annotated[
+        bool, typer.Option("--cityflow", help="The files are CityFlow's: roadnet.json and flow.json, or .json.gz.")
+    ] = False,
+    phases: Annotated[
+        str | None, typer.Option(help="CityFlow: light phases to choose from, such as 1-4.  [default: all]")
+    ] = None,
     bbox: Annotated[str | None, typer.Option(help="Only this part: west,south,east,north in degrees.")] = None,
     demand: Annotated[Demand, typer.Option(help="Trips between districts of the map, or random.")] = Demand.districts,
     veh_per_h: Annotated[float | None, typer.Option(help="Vehicles an hour.  [default: as many as flow]")] = None,
@@ -62,7 +74,7 @@ def import_map(
     no_figures: NoFigures = False,
     as_json: Json = False,
 ) -> None:
-    """Make a scenario of any OpenStreetMap extract.
+    """Make a scenario of any OpenStreetMap extract, or of any CityFlow set.
 
     Writes a network, traffic, a scenario file and a picture. The map's licence (ODbL) asks you to say
     "© OpenStreetMap contributors" wherever you show it or what you made of it.
@@ -73,8 +85,13 @@ def import_map(
       greenloop import region.osm.pbf --bbox 24.935,60.164,24.953,60.179 --name centre
       greenloop import town.osm.gz --demand random --veh-per-h 3000 --out mine
       greenloop import town.osm.pbf --counts counts.csv
+      greenloop import --cityflow roadnet.json flow.json --phases 1-4 --out mine
     """
+    if cityflow:
+        raise typer.Exit(_import_cityflow(context, files, phases, _Output(out, name, no_figures, as_json)))
     from scenarios.osm import importer as osm
+
+    file = _one_map(files, phases)
 
     wish = osm.Wish(
         name=name or osm.name_of(file),
@@ -127,6 +144,60 @@ def demand(
     )
 
 
+# --- CityFlow ------------------------------------------------------------------------------------------------------
+
+_CITYFLOW_OPTIONS = frozenset({"files", "out", "name", "cityflow", "phases", "minutes", "no_figures", "as_json"})
+
+
+@dataclass(frozen=True)
+class _Output:
+    out: Path | None
+    name: str | None
+    no_figures: bool
+    as_json: bool
+
+
+def _import_cityflow(context: typer.Context, files: list[Path], phases: str | None, output: _Output) -> int:
+    from scenarios.cityflow import importer
+    from scenarios.spec import ScenarioError
+
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = (name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
+    if misplaced := sorted(set(given) - _CITYFLOW_OPTIONS):
+        raise ScenarioError(f"--{misplaced[0].replace('_', '-')} is for maps; leave it out with --cityflow.")
+    if len(files) != 2:
+        raise ScenarioError(f"--cityflow takes two files, roadnet.json and flow.json, not {len(files)}.")
+    name = output.name or importer.name_of(files[1])
+    wish = importer.Wish(name, _phases(phases), context.params["minutes"])
+    made = importer.import_set(files[0], files[1], output.out or Path(name), wish)
+    return _finish(made.scenario, made.yaml_file, made.sentences, None, "", output.no_figures, output.as_json)
+
+
+def _phases(text: str | None) -> tuple[int, ...] | None:
+    """``1-4`` or ``1,2,5``: places of light phases in the file, counted from 0."""
+    if text is None:
+        return None
+    from scenarios.spec import ScenarioError
+
+    chosen: list[int] = []
+    for part in text.replace(" ", "").split(","):
+        given = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part)
+        if given is None or int(given[2] or given[1]) < int(given[1]):
+            raise ScenarioError(f"--phases is '{text}'; write 1-4 or 1,2,5, counted from 0 as in the file.")
+        chosen += range(int(given[1]), int(given[2] or given[1]) + 1)
+    return tuple(dict.fromkeys(chosen))
+
+
+def _one_map(files: list[Path], phases: str | None) -> Path:
+    from scenarios.spec import ScenarioError
+
+    if len(files) > 1:
+        raise ScenarioError("Give one map at a time; for CityFlow's roadnet.json and flow.json add --cityflow.")
+    if phases is not None:
+        raise ScenarioError("--phases chooses among CityFlow's light phases; add --cityflow, or leave it out.")
+    return files[0]
+
+
 # --- options -------------------------------------------------------------------------------------------------------
 
 
@@ -160,6 +231,7 @@ def _wanted(counts: Path | None, detectors: Path | None, seed: int, warmup_s: fl
 def _fit_words(fit: Fit | None) -> tuple[str, ...]:
     if fit is None:
         return ()
+    from scenarios.common.clock import format_seconds
     from scenarios.counts.geh import GEH_FITS, SHARE_FITS
 
     enough = "enough" if fit.share >= SHARE_FITS else "too few"
@@ -170,11 +242,14 @@ def _fit_words(fit: Fit | None) -> tuple[str, ...]:
     ]
     worst = sorted(fit.points, key=lambda point: -point.geh)[:3]
     told += [
-        f"Worst: road '{point.count.edge}' from {point.count.begin_s:g} s, counted {point.count.vehicles:g}, driven "
-        f"{point.driven_veh:g}, GEH {point.geh:.1f}."
+        f"Worst: road '{point.count.edge}' from {format_seconds(point.count.begin_s)} s, counted "
+        f"{point.count.vehicles:g}, driven {point.driven_veh:g}, GEH {point.geh:.1f}."
         for point in worst
         if point.geh >= GEH_FITS
     ]
+    routes = sorted(point.routes for point in fit.points if point.count.vehicles)
+    told.append(f"Routes per count: {routes[len(routes) // 2]} in the middle, {routes[0]} at least.")
+    told += fit.plausibility.sentences if fit.plausibility else ()
     if fit.speeds_mps:
         counted, driven = fit.speeds_mps
         told.append(f"Mean speed at the counts: measured {counted:.1f} m/s, simulated {driven:.1f} m/s.")

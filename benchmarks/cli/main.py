@@ -19,6 +19,7 @@ from benchmarks.cli import report as report_cli
 from benchmarks.cli import tasks as tasks_cli
 from benchmarks.cli import train_rl as rl_cli
 from benchmarks.cli.old_verbs import translated
+from scenarios.common.errors import shorten
 
 app = typer.Typer(
     add_completion=False,
@@ -36,6 +37,8 @@ OUR_PACKAGES = frozenset({"benchmarks", "scenarios", "sim", "controllers", "llm"
 STOPPED_CODE = 130
 STOPPED = "Stopped. What had been finished is kept; the same command goes on from there."
 DEBUG = "GREENLOOP_DEBUG"
+#: Letters of a message: a broken file can hold an id of megabytes.
+MOST_SHOWN = 1000
 
 
 @app.callback()
@@ -54,11 +57,13 @@ def greenloop() -> None:
 
 @app.command()
 def run(
-    scenario: Annotated[list[str] | None, typer.Option(help="Name or .yaml file; repeat for several.")] = None,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="Name, .yaml file or folder of these; repeat for several.")
+    ] = None,
     controller: Annotated[
         list[str] | None, typer.Option(help="Name, name:key=value or file.py:Class; repeat for several.")
     ] = None,
-    seeds: Annotated[str | None, typer.Option(help="5 (for 1 to 5), 1,2,7 or 0-9.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="5 (for 1 to 5), 1,2,7 or 0-9.  [default: 10]")] = None,
     suite: Annotated[str | None, typer.Option(help="A named suite: quick, demo, or a .yaml file.")] = None,
     net: Net = None,
     routes: Routes = None,
@@ -69,7 +74,9 @@ def run(
     jitter_s: Annotated[float | None, typer.Option(help="Move each departure by up to this, from the seed.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results; finished runs in it are kept.")] = Path("results"),
     workers: Annotated[int | None, typer.Option(help="Processes; all cores when missing.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="Compare with this controller.  [default: fixed_time]")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Compare with this controller, or best.  [default: fixed_time]")
+    ] = None,
     backend: Annotated[str, typer.Option(help="libsumo (fast) or traci (SUMO behind its socket).")] = "libsumo",
     gui: Annotated[bool, typer.Option("--gui", help="Show SUMO's window; one run at a time.")] = False,
     decision_limit_s: Annotated[float, typer.Option(min=0, help="Longest time for one decision; 0: no limit.")] = 60.0,
@@ -86,6 +93,8 @@ def run(
         bool, typer.Option("--charge-latency", help="A decision takes effect only after the time that it took.")
     ] = False,
     no_figures: Annotated[bool, typer.Option("--no-figures", help="Leave the figures out.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Every column of the ranking, beyond 80 characters.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Say below the ranking how its figures are made.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run scenarios x controllers x seeds and rank the controllers.
@@ -101,7 +110,7 @@ def run(
       greenloop run --net my.net.xml --routes my.rou.xml --controller my_file.py:MyController
       greenloop run --scenario cologne1 --controller greedy --seeds 1-1 --gui
     """
-    from benchmarks.cli.run_display import execute
+    from benchmarks.cli.run_display import Display, execute
     from benchmarks.run.benchmark import Request, parse_seeds
 
     request = Request(
@@ -127,7 +136,7 @@ def run(
         decision_log=decision_log,
         charge_latency=charge_latency,
     )
-    raise typer.Exit(execute(request, figures=not no_figures, as_json=as_json))
+    raise typer.Exit(execute(request, Display(not no_figures, as_json, wide, explain)))
 
 
 @app.command()
@@ -283,7 +292,7 @@ def _told(error: Exception) -> int:
         return STOPPED_CODE
     if os.environ.get(DEBUG):
         raise error
-    sentence = " ".join(str(error).split())
+    sentence = shorten(str(error), MOST_SHOWN)
     if type(error).__module__.partition(".")[0] in OUR_PACKAGES:
         typer.echo(f"greenloop: {sentence}", err=True)
         return 2

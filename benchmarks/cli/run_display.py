@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.text import Text
 
-from benchmarks.compare.comparison import BEST
 from benchmarks.results import run_result as results
 from benchmarks.run import matrix
 from benchmarks.run.benchmark import Plan, Request, fetch_model, plan
@@ -20,13 +19,25 @@ if TYPE_CHECKING:
     from benchmarks.compare.comparison import Comparison
 
 
-def execute(request: Request, figures: bool, as_json: bool) -> int:
+@dataclass(frozen=True)
+class Display:
+    """What is shown after a run: figures, JSON instead of tables, all columns, and how the figures are made."""
+
+    figures: bool = True
+    as_json: bool = False
+    wide: bool = False
+    explain: bool = False
+
+
+def execute(request: Request, display: Display) -> int:
     """Run a request, print the ranking to stdout and the rest to stderr; return the exit code."""
     planned = plan(request)
     fetch_model(planned)
     with SweepProgress() as progress:
         if planned.description:
             progress.console.print(escaped(planned.description))
+        for note in planned.notes:
+            progress.console.print(escaped(f"Note: {note}"))
         try:
             sweep = matrix.run(planned.cells, planned.out, planned.workers, progress, planned.cell_limit_s)
         except KeyboardInterrupt:
@@ -34,8 +45,8 @@ def execute(request: Request, figures: bool, as_json: bool) -> int:
             progress.console.print(f"{kept} finished runs are in {planned.out}.")
             return 130
     runs = [results.read(path) for path in sweep.paths]
-    drawn = _figures(planned, runs, progress) if figures and runs else []
-    _report(planned, sweep, runs, drawn, progress, as_json)
+    drawn = _figures(planned, runs, progress) if display.figures and runs else []
+    _report(planned, sweep, runs, drawn, progress, display)
     return 1 if sweep.failed else 0
 
 
@@ -52,28 +63,19 @@ def _report(
     runs: list[results.RunResult],
     drawn: list[Path],
     progress: SweepProgress,
-    as_json: bool,
+    display: Display,
 ) -> None:
-    from benchmarks.cli import tables
-    from benchmarks.compare.pipeline import compare
+    from benchmarks.cli.tables import print_comparison
+    from benchmarks.compare.pipeline import compare, has_baseline
 
-    named = {run.controller.name for run in runs}
-    made = compare(runs, _baseline(planned, named), gridlock=planned.gridlock) if runs else None
-    if as_json:
+    asked = planned.baseline if planned.baseline and has_baseline(planned.baseline, runs) else None
+    made = compare(runs, asked, gridlock=planned.gridlock) if runs else None
+    if display.as_json:
         typer.echo(json.dumps(_as_dict(planned, sweep, made, drawn), indent=1, allow_nan=False))
         return
-    console = tables.stdout()
-    for part in tables.comparison(made) if made else ():
-        console.print(part, soft_wrap=isinstance(part, Text))
+    if made is not None:
+        print_comparison(made, display.wide, display.explain)
     _say_where(planned, sweep, runs, drawn, progress)
-
-
-def _baseline(planned: Plan, named: set[str]) -> str | None:
-    """The plan's baseline where these runs have it: a suite's may be missing from a part of the suite."""
-    from benchmarks.compare.pipeline import is_classical
-
-    has_it = any(is_classical(name) for name in named) if planned.baseline == BEST else planned.baseline in named
-    return planned.baseline if has_it else None
 
 
 def _versions(runs: list[results.RunResult]) -> list[str]:
@@ -103,4 +105,5 @@ def _as_dict(planned: Plan, sweep: Sweep, made: Comparison | None, drawn: list[P
         "results": [str(path) for path in sweep.paths],
         "failed": [{"run": cell.name, "problem": problem} for cell, problem in sweep.failed],
         "figures": [str(path) for path in drawn],
+        "notes": list(planned.notes),
     }

@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from benchmarks.rl.training_folder import Episode
 
+DEFAULT_STEPS = 100_000
 #: Seconds between two lines of progress.
 TELL_EVERY_S = 5.0
 
@@ -24,7 +25,14 @@ def register(app: typer.Typer) -> None:
 def train_rl(
     algorithm: Annotated[str, typer.Option(help="dqn or ppo, of Stable-Baselines3.")] = "ppo",
     scenario: Annotated[list[str] | None, typer.Option(help="A training scenario; repeat to share one policy.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Decisions per policy, over all its signals.")] = 100_000,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Decisions per policy, over all its signals.  [default: 100,000]")
+    ] = None,
+    hours: Annotated[float | None, typer.Option(help="Simulated hours per policy instead of --steps.")] = None,
+    on_scored_network: Annotated[
+        bool,
+        typer.Option("--on-scored-network", help="Learn on the one network that scores it, held out or not; a rival."),
+    ] = False,
     seeds: Annotated[str, typer.Option(help="One policy each: 3 (for 1 to 3), 1,2,7 or 0-9.")] = "3",
     out: Annotated[Path, typer.Option(help="Folder; a training that was stopped goes on.")] = Path("runs/rl"),
     timings: Annotated[str, typer.Option(help="Signal timings: native, clearance or resco.")] = "native",
@@ -34,13 +42,15 @@ def train_rl(
 ) -> None:
     """Train policies by reinforcement learning, one per seed, and keep the last weights of each.
 
-    Every signal of the scenarios acts with the same weights. Held-out scenarios are refused. Needs the extra rl.
-    Stop with Ctrl-C whenever you like: the same command goes on from the last checkpoint.
+    Every signal of the scenarios acts with the same weights. Held-out scenarios are refused, but for rivals that may
+    know the network which scores them (--on-scored-network). Needs the extra rl. Stop with Ctrl-C whenever you like:
+    the same command goes on from the last checkpoint.
 
     \b
     Examples:
       greenloop train-rl --algorithm dqn --scenario cologne1 --steps 50000 --out runs/dqn
       greenloop train-rl --scenario city-3-2 --scenario city-2-1 --scenario cologne1 --out runs/shared
+      greenloop train-rl --on-scored-network --scenario cologne3 --hours 60 --seeds 3 --out runs/ppo-cologne3
       greenloop run --scenario cologne1 --controller reinforcement:folder=runs/dqn/seed-1 --controller greedy
     """
     from benchmarks.rl import curves as rl_curves
@@ -48,7 +58,12 @@ def train_rl(
     from benchmarks.rl.training import train
     from benchmarks.run.benchmark import parse_seeds
 
-    training = rl_runs.Training(algorithm, tuple(scenario or ()), steps, timings, copies, minutes)
+    if steps is not None and hours is not None:
+        raise rl_runs.TrainingError("Give --steps or --hours, not both.")
+    decisions = 0 if hours is not None else steps or DEFAULT_STEPS
+    training = rl_runs.Training(
+        algorithm, tuple(scenario or ()), decisions, timings, copies, minutes, hours, on_scored_network
+    )
     cards = train(training, parse_seeds(seeds), out, _Teller())
     figures = rl_curves.draw(training, rl_runs.read_curves(out), out)
     if as_json:

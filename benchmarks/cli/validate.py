@@ -11,9 +11,9 @@ from typing import Any
 import typer
 
 from benchmarks.cli.tables import listing, stdout
-from benchmarks.run.drawn_run import planned_incidents
+from benchmarks.run.drawn_run import check_scenario
 from scenarios import registry
-from scenarios.demand.scheduled_trips import schedule
+from scenarios.demand.sumo_routes import Sources, check_load
 from scenarios.spec import Scenario, ScenarioError
 from sim.network import Network, Signal
 
@@ -61,7 +61,8 @@ def examine(network: Network, scenario: Scenario | None) -> Findings:
     """Look at a network and, where there is one, at the traffic on it.
 
     Raises:
-        ScenarioError: the traffic cannot be read, or an incident does not fit the network.
+        NetworkError, ScenarioError: a run would stop at it: SUMO refuses the network, the traffic cannot be read, or an
+            incident does not fit the network.
     """
     signals = tuple(_facts(network, signal) for signal in network.signals)
     problems = [] if network.controllable else ["No signal can be controlled."]
@@ -69,12 +70,11 @@ def examine(network: Network, scenario: Scenario | None) -> Findings:
     notes += [_protected_note(facts) for facts in signals if facts.protected_foes]
     vehicles = None
     if scenario is not None:
-        planned_incidents(scenario, network, seed=1)
-        found = schedule(scenario, seed=1)
-        vehicles = len(found.ids)
-        if found.unroutable:
-            count, first = len(found.unroutable), found.unroutable[0]
-            notes.append(f"{count} vehicles have no valid route and are left out, such as '{first}'.")
+        checked = check_scenario(scenario, seed=1)
+        vehicles = len(checked.demand.ids)
+        notes += checked.notes
+    else:
+        check_load(Sources(network.net_file, (), (), network.net_file.name), begin_s=0.0)
     return Findings(
         net_file=str(network.net_file),
         signals=signals,

@@ -7,15 +7,16 @@ together.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from benchmarks.results import run_result as results
 from benchmarks.results.metrics import GRIDLOCK, GridlockRule
 
 Interval = tuple[float, float]
-#: ``better`` and ``worse`` are significant (Holm-corrected p below 5 %); ``open``: no difference was shown.
-Verdict = Literal["baseline", "better", "worse", "open"]
+#: ``better`` and ``worse`` are significant (Holm-corrected p below 5 %); ``open``: not, or too few runs to test;
+#: ``starves``: it serves a kind of road user so badly that it may not be called better.
+Verdict = Literal["baseline", "better", "worse", "open", "starves"]
 #: Baseline that is another controller on each case: the best classical one there.
 BEST = "best"
 
@@ -33,6 +34,7 @@ class Paired:
         seeds_needed: to detect a difference of 5 % of the baseline's mean with 80 % power; None below three seeds.
         p: two-sided exact paired permutation test; None for fewer than two seeds.
         p_holm: the same, corrected after Holm over all tests of the comparison's rows.
+        lower, higher: in how many pairs the metric is lower or higher than the baseline's.
     """
 
     seeds: int
@@ -43,6 +45,27 @@ class Paired:
     seeds_needed: int | None
     p: float | None = None
     p_holm: float | None = None
+    lower: int = 0
+    higher: int = 0
+
+
+@dataclass(frozen=True)
+class UsersServed:
+    """How one kind of road user beside cars fared under one controller on one case.
+
+    Attributes:
+        scheduled: mean number a run.
+        delay_s: mean delay over the runs, s.
+        completion: mean share that arrived.
+        worst_wait_s: longest wait of one of them in any run, s.
+        starved: whether the controller starves them (``benchmarks.compare.starving``).
+    """
+
+    scheduled: float
+    delay_s: float
+    completion: float
+    worst_wait_s: float
+    starved: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +84,7 @@ class Case:
         in_overall: whether the overall ranking covers it.
         weight: in the overall ranking; below 1 for networks that lie inside one another.
         timings_text: the timings with their values, in words.
+        incidents: whether incidents happen in it.
     """
 
     name: str
@@ -75,6 +99,12 @@ class Case:
     in_overall: bool = True
     weight: float = 1.0
     timings_text: str = ""
+    incidents: bool = False
+
+    @property
+    def title(self) -> str:
+        """The name with the measured minutes, and whether there are incidents."""
+        return f"{self.name}, {self.minutes:g} min{', with incidents' if self.incidents else ''}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +123,9 @@ class ScenarioRow:
         verdict: what may be said about the difference.
         completion: share of the scheduled vehicles that arrived.
         gridlock_rate: share of gridlocked runs.
-        decision_latency_p50_ms, decision_latency_p95_ms: None when the runs come from several machines.
+        decision_latency_p50_ms, decision_latency_p95_ms: of all signals that are due, together; None when the runs
+            come from several machines.
+        users: how persons, cyclists, buses and trams fared, by kind; empty where there are none.
     """
 
     case: str
@@ -109,6 +141,12 @@ class ScenarioRow:
     gridlock_rate: float
     decision_latency_p50_ms: float | None
     decision_latency_p95_ms: float | None
+    users: dict[str, UsersServed] = field(default_factory=dict)
+
+    @property
+    def starves(self) -> tuple[str, ...]:
+        """The kinds of road users that the controller starves."""
+        return tuple(kind for kind, served in self.users.items() if served.starved)
 
 
 @dataclass(frozen=True)
@@ -127,6 +165,8 @@ class OverallRow:
         verdict: what may be said against the baseline.
         gridlock_rate: mean over the cases.
         runs: runs behind it.
+        lower, higher: in how many of them the metric is lower or higher than in the baseline's.
+        starves: the kinds of road users that it starves on some case.
     """
 
     rank: int
@@ -140,6 +180,9 @@ class OverallRow:
     verdict: Verdict
     gridlock_rate: float
     runs: int
+    lower: int = 0
+    higher: int = 0
+    starves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,6 +220,7 @@ class Comparison:
         profiles: in the order of ``overall``.
         gridlock: the rule by which runs were judged.
         fewest_seeds: so many seeds a single case needs before any of the tests in ``rows`` can be significant.
+        fewest_runs: so many runs the overall ranking needs before any of its tests can be.
     """
 
     metric: str
@@ -191,6 +235,7 @@ class Comparison:
     profiles: tuple[Profile, ...]
     gridlock: GridlockRule = GRIDLOCK
     fewest_seeds: int = 0
+    fewest_runs: int = 0
 
     def of(self, case: str) -> tuple[ScenarioRow, ...]:
         """The rows of one case, best first."""

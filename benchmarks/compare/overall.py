@@ -18,6 +18,7 @@ from benchmarks.compare import statistics as stats
 from benchmarks.compare.comparable import CaseRuns, versions_of
 from benchmarks.compare.comparison import Interval, OverallRow, Profile, Verdict
 from benchmarks.compare.statistics import Floats
+from benchmarks.results.cases import minutes_of as run_minutes
 
 #: Networks that lie inside one another, trips included: together they weigh as one.
 NESTED = frozenset({"ingolstadt1", "ingolstadt7", "ingolstadt21"})
@@ -139,6 +140,8 @@ class _Block:
             verdict="baseline" if base else said if agrees else "open",
             gridlock_rate=float(np.average(jammed, weights=self.weights)),
             runs=len(self.base),
+            lower=int((self.values[name] < self.base).sum()),
+            higher=int((self.values[name] > self.base).sum()),
         )
 
     def _improvement(self, name: str) -> Floats:
@@ -274,5 +277,4 @@ def _told_apart(case: CaseRuns) -> str:
 
 def minutes_of(case: CaseRuns) -> float:
     """Measured time of a case, min."""
-    scenario = case.any.scenario
-    return (scenario.end_s - scenario.begin_s - scenario.warmup_s) / 60
+    return run_minutes(case.any)

@@ -16,29 +16,35 @@ from benchmarks.compare import overall as compare_overall
 from benchmarks.compare import reading as compare_read
 from benchmarks.compare import rows as compare_rows
 from benchmarks.compare import sentences as compare_words
+from benchmarks.compare import starving
 from benchmarks.compare import statistics as stats
+from benchmarks.compare.classical import CLASSICAL, is_classical
 from benchmarks.compare.comparable import CaseRuns
 from benchmarks.compare.comparison import BEST, Case, Comparison, OverallRow, Paired, Profile, ScenarioRow
 from benchmarks.compare.overall import Chosen, Question
 from benchmarks.compare.reading import CompareError
-from benchmarks.results.cases import case_names
+from benchmarks.results.cases import case_names, has_incidents
 from benchmarks.results.metrics import GridlockRule
 from benchmarks.results.run_result import RunResult
 
-__all__ = ["BEST", "Case", "CompareError", "Comparison", "OverallRow", "Paired", "Profile", "ScenarioRow", "compare"]
+__all__ = [
+    "BEST",
+    "CLASSICAL",
+    "Case",
+    "CompareError",
+    "Comparison",
+    "OverallRow",
+    "Paired",
+    "Profile",
+    "ScenarioRow",
+    "compare",
+    "is_classical",
+]
 
 #: Metrics of which more is better; of all others, less is.
 MORE_IS_BETTER = frozenset(
     {"completion", "throughput_veh_h", "arrived_veh", "inserted_veh", "speed_mps", "fairness_jain", "real_time_factor"}
 )
-
-#: What the baseline "best" is chosen from: no training, no look into the future, nobody's own file.
-CLASSICAL = frozenset(
-    {
-        "fixed_time", "webster", "green_wave", "actuated", "delay_based", "greedy", "holding", "longest_queue",
-        "max_pressure", "max_pressure_normalised", "sotl", "random_phase",
-    }
-)  # fmt: skip
 
 
 def compare(
@@ -54,7 +60,8 @@ def compare(
 
     Args:
         results: folders of results, or results that were read.
-        baseline: a controller, or "best" for the best classical one of each case; fixed time when missing.
+        baseline: a controller, or "best" for the best classical one of each case. When missing: that of the suite
+            that all these results belong to, else fixed time, else the first controller by name.
         metric: key of ``RunResult.metrics``, such as ``delay_s`` or ``travel_time_s``.
         controllers: compare only these; all when empty.
         scenarios: compare only these; all when empty.
@@ -71,7 +78,9 @@ def compare(
     _check_metric(metric, found)
     _check_named("controller", controllers, known)
     _check_named("scenario", scenarios, {run.scenario.name for run in found})
-    chosen_baseline = _baseline(baseline, [name for name in known if not controllers or name in controllers])
+    chosen_baseline = _baseline(
+        baseline, [run for run in found if not controllers or run.controller.name in controllers]
+    )
     rule = gridlock or compare_sets.choose_rule(found, problems)
 
     runs = [run for run in found if not scenarios or run.scenario.name in scenarios]
@@ -87,6 +96,7 @@ def compare(
     chosen = compare_overall.choose(cases, question, problems)
     overall, profiles = compare_overall.rank(chosen, question, gridlocked)
     rows = compare_rows.rows_of(cases, question, gridlocked)
+    overall = starving.marked_overall(overall, rows, {case.name for case in chosen.cases})
     tests = sum(row.difference is not None and row.difference.p is not None for row in rows)
     made = Comparison(
         metric=metric,
@@ -101,13 +111,9 @@ def compare(
         profiles=tuple(profiles),
         gridlock=rule,
         fewest_seeds=stats.seeds_for_significance(tests) if tests else 0,
+        fewest_runs=stats.seeds_for_significance(max(sum(row.verdict != "baseline" for row in overall), 1)),
     )
     return compare_words.told(made, cases)
-
-
-def is_classical(name: str) -> bool:
-    """Whether a controller is one of those that come with greenloop, learn nothing and see no future."""
-    return name.partition(":")[0] in CLASSICAL
 
 
 def _case(case: CaseRuns, question: Question, chosen: Chosen) -> Case:
@@ -126,19 +132,30 @@ def _case(case: CaseRuns, question: Question, chosen: Chosen) -> Case:
         in_overall=case.name in inside,
         weight=weights.get(case.name, 0.0),
         timings_text=compare_words.timings_words(case.any.timings),
+        incidents=any(has_incidents(run) for by_seed in case.runs.values() for run in by_seed.values()),
     )
 
 
-def _baseline(asked: str | None, known: Sequence[str]) -> str:
-    """The controller that others are compared with: the one asked for, fixed time, or the first."""
-    if asked is None:
-        return "fixed_time" if "fixed_time" in known else known[0]
-    if asked == BEST:
-        if not any(is_classical(name) for name in known):
+def has_baseline(name: str, runs: Sequence[RunResult]) -> bool:
+    """Whether these runs can be compared with a controller, or with the best classical one."""
+    known = {run.controller.name for run in runs}
+    return any(is_classical(other) for other in known) if name == BEST else name in known
+
+
+def _baseline(asked: str | None, runs: Sequence[RunResult]) -> str:
+    """The controller that others are compared with; the one rule for run, compare, report and figures."""
+    known = list(dict.fromkeys(run.controller.name for run in runs))
+    if asked is not None:
+        if asked != BEST:
+            _check_named("baseline", [asked], [*known, BEST])
+        elif not has_baseline(BEST, runs):
             raise CompareError(f"The baseline 'best' needs a classical controller; there are {', '.join(known)}.")
-    else:
-        _check_named("baseline", [asked], [*known, BEST])
-    return asked
+        return asked
+    suites = {run.suite.baseline if run.suite else None for run in runs}
+    of_suite = suites.pop() if len(suites) == 1 else None
+    if of_suite is not None and has_baseline(of_suite, runs):
+        return of_suite
+    return "fixed_time" if "fixed_time" in known else min(known)
 
 
 def _baseline_of(case: CaseRuns, baseline: str, metric: str, sign: int, problems: list[str]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 from benchmarks.results import run_result as files
 from benchmarks.results.run_result import FAILED_SUFFIX, RESULT_SUFFIX, RunResult
+from scenarios.common.files import read_json
 
 #: So many sentences about single files are told one by one.
 TOLD = 3
@@ -69,7 +69,7 @@ def _nothing_in(folder: Path) -> str:
 
 def _failure(path: Path) -> str:
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
+        note = read_json(path)
         return f"Failed and missing: {note['scenario']}, {note['controller']}, seed {note['seed']}: {note['problem']}"
     except (OSError, ValueError, KeyError, TypeError):
         return f"Failed and missing: a run of which {path.name} should tell more, but cannot be read."

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from benchmarks.compare import starving
 from benchmarks.compare import statistics as stats
 from benchmarks.compare.comparable import CaseRuns, value_of
 from benchmarks.compare.comparison import Paired, ScenarioRow
@@ -22,9 +23,13 @@ def rows_of(cases: Sequence[CaseRuns], question: Question, gridlocked: set[int])
     for case in cases:
         means = {name: float(case.values(name, question.metric).mean()) for name in case.runs}
         order = sorted(means, key=lambda name: question.sign * means[name])
-        rows += [_row(case, place, name, question, gridlocked) for place, name in enumerate(order, start=1)]
+        users = starving.users_of(case)
+        rows += [
+            replace(_row(case, place, name, question, gridlocked), users=users[name])
+            for place, name in enumerate(order, start=1)
+        ]
     corrected = stats.holm([row.difference.p if row.difference else None for row in rows])
-    return [_judged(row, p_holm, question.sign) for row, p_holm in zip(rows, corrected, strict=True)]
+    return starving.marked([_judged(row, p_holm, question.sign) for row, p_holm in zip(rows, corrected, strict=True)])
 
 
 def paired(values: Floats, baseline: Floats) -> Paired:
@@ -39,6 +44,8 @@ def paired(values: Floats, baseline: Floats) -> Paired:
         relative=float(differences.mean()) / base if base else math.nan,
         seeds_needed=stats.seeds_needed(differences.tolist(), 0.05 * abs(base)),
         p=stats.paired_p(differences.tolist()),
+        lower=int((differences < 0).sum()),
+        higher=int((differences > 0).sum()),
     )
 
 

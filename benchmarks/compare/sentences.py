@@ -6,17 +6,24 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from benchmarks.compare import starving
 from benchmarks.compare import statistics as stats
 from benchmarks.compare.comparable import CaseRuns
-from benchmarks.compare.comparison import BEST, Comparison, OverallRow, ScenarioRow
+from benchmarks.compare.comparison import BEST, Comparison, OverallRow, Paired, ScenarioRow
 from benchmarks.compare.rows import machine_of
+from scenarios.road_users import KINDS, PLURAL
 
+#: The paired test can never be significant with fewer runs.
+FEWEST_TESTED = stats.seeds_for_significance(1)
 _UNIT = re.compile(r"_(s|ms|veh|veh_h|mps|kg|l)$")
 
 
 def told(made: Comparison, cases: Sequence[CaseRuns]) -> Comparison:
     """The comparison with its sentences and notes."""
-    sentences = [*_overall(made), *_by_case(made), *_gridlock(made)]
+    limits_s = {case.name: starving.max_wait_s(case.any) for case in cases}
+    starved = starving.sentences(made.rows, limits_s)
+    overall = _overall(made)
+    sentences = [*overall[:1], *starved, *overall[1:], *_by_case(made), *_gridlock(made)]
     return replace(made, sentences=tuple(sentences), notes=(*_notes(made), *_checkouts(cases)))
 
 
@@ -34,10 +41,27 @@ def _overall(made: Comparison) -> list[str]:
         named = [f"{row.controller} ({_change(row)})" for row in made.overall if row.verdict == verdict]
         if named:
             sentences.append(f"{text} {base_words(made)} {where}: {', '.join(named)}.")
-    open_ = [row.controller for row in made.overall if row.verdict == "open"]
-    if open_:
-        sentences.append(f"No difference to {base_words(made)} is shown {where} for {', '.join(open_)}{_why(made)}.")
-    return sentences
+    return [*sentences, *_open(made, where)]
+
+
+def _open(made: Comparison, where: str) -> list[str]:
+    """What was seen of controllers that the test does not tell apart from the baseline."""
+    seen = [f"{row.controller} is {seen_words(row)}" for row in made.overall if row.verdict == "open"]
+    if not seen:
+        return []
+    needed = made.fewest_runs
+    if made.overall[0].runs < needed:
+        return [f"Compared with {base_words(made)} {where}, {'; '.join(seen)}; {needed} could show it."]
+    return [f"Not significant against {base_words(made)} {where}: {'; '.join(seen)}."]
+
+
+def seen_words(row: OverallRow | Paired) -> str:
+    """In how many runs the metric was lower or higher than the baseline's, whichever is more."""
+    runs = row.runs if isinstance(row, OverallRow) else row.seeds
+    if not row.lower and not row.higher:
+        return f"the same in {runs} of {runs} runs"
+    word, count = ("lower", row.lower) if row.lower >= row.higher else ("higher", row.higher)
+    return f"{word} in {count} of {_count(runs, 'run')}"
 
 
 def base_words(made: Comparison) -> str:
@@ -78,14 +102,6 @@ def p_words(p: float) -> str:
     return f"{p:.2f}" if p >= 0.095 else f"{p:.3f}" if p >= 0.001 else "0.001 or less"
 
 
-def _why(made: Comparison) -> str:
-    """Why no test could be significant, if it could not."""
-    tests = sum(row.p is not None for row in made.overall)
-    pairs = made.overall[0].runs
-    needed = stats.seeds_for_significance(tests) if tests else 0
-    return f": {pairs} pairs of runs cannot show one, {needed} could" if pairs < needed else ""
-
-
 def _by_case(made: Comparison) -> list[str]:
     tested = [row for row in made.rows if row.difference is not None and row.difference.p is not None]
     sentences: list[str] = []
@@ -94,17 +110,22 @@ def _by_case(made: Comparison) -> list[str]:
         if found:
             sentences.append(f"{case.name}: {'; '.join(_found(row, case.baseline) for row in found)}.")
     if made.rows and not tested and len({row.controller for row in made.rows}) > 1:
-        sentences.append("With one seed no scenario can be tested by itself; run at least six.")
+        sentences.append(f"With one seed no scenario can be tested by itself; {_seeds_for_rows(made)} seeds could.")
     needed = made.fewest_seeds
     short = [case for case in made.cases if case.baseline and len(case.controllers) > 1 and len(case.seeds) < needed]
     if short and not sentences:
         sentences.append(
-            f"No scenario can show a difference by itself: with {_count(len(tested), 'test')} the paired test needs "
-            f"{needed} seeds at least, and there are {max(len(case.seeds) for case in short)}."
+            f"By itself, no scenario has enough seeds: {max(len(case.seeds) for case in short)} of the {needed} that "
+            f"could show a difference in {_count(len(tested), 'test')}."
         )
     elif tested and not sentences:
-        sentences.append(f"No scenario shows a significant difference to {base_words(made)} by itself.")
+        sentences.append(f"By itself, no scenario is significant against {base_words(made)}.")
     return sentences
+
+
+def _seeds_for_rows(made: Comparison) -> int:
+    """So many seeds could show a difference on a single case."""
+    return stats.seeds_for_significance(max(sum(row.difference is not None for row in made.rows), 1))
 
 
 def _found(row: ScenarioRow, baseline: str) -> str:
@@ -147,6 +168,15 @@ def _notes(made: Comparison) -> list[str]:
         notes.append(f"{', '.join(shared)} lie inside one another and weigh as one network together.")
     if made.metric == "delay_s":
         notes.insert(0, "Delay: (arrival or end) - scheduled departure - free-flow time, over every scheduled vehicle.")
+    kinds = [kind for kind in KINDS if any(kind in row.users for row in made.rows)]
+    if kinds:
+        notes.append(
+            f"Starves: fewer of the {' or '.join(PLURAL[kind] for kind in kinds)} arrive, by more than "
+            f"{100 * starving.COMPLETION_GAP:.0f} percentage points, than under the network's own control "
+            "(fixed_time), and one waits longer than the maximum red, or than "
+            f"{starving.LONGEST_WAIT_S / 60:.0f} min where the timings allow more. Such a controller is never "
+            "called better."
+        )
     if any(row.interval is None for row in made.rows):
         notes.append("Fewer than three seeds: no intervals.")
     return notes

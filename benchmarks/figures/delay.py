@@ -6,10 +6,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks.compare import starving
+from benchmarks.compare.comparable import CaseRuns
 from benchmarks.compare.statistics import bootstrap_interval
 from benchmarks.figures.selection import Choice
 from benchmarks.figures.style import INK, WIDTH_IN, colours, count, label, note
 from benchmarks.results.cases import Floats, Group
+from benchmarks.results.run_result import RunResult
+from scenarios.road_users import PLURAL
 
 
 def delay(group: Group, choice: Choice | None = None) -> Figure:
@@ -27,17 +31,28 @@ def delay(group: Group, choice: Choice | None = None) -> Figure:
         axes.plot(mean, row, "o", color=colour, ms=6.5, mec="white", mew=0.9, zorder=4)
         reach = max([mean, *values, *(interval or ())])
         axes.annotate(f"{mean:.1f}", (reach, row), (7, 0), textcoords="offset points", va="center", color=INK)
-    axes.set_yticks(range(len(names)), [label(name) for name in names])
+    axes.set_yticks(range(len(names)), [_marked(group, name) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, axes.get_xlim()[1] * 1.06)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("Delay (s per scheduled vehicle)")
-    axes.set_title(group.scenario)
+    axes.set_title(group.title)
     bars = "; bars: 95 % interval of the mean" if len(group.seeds) > 2 else ""
     note(axes, f"{group.timings} timings; small dots: {count(group.seeds, 'seed')}{bars}")
     return figure
+
+
+def _marked(group: Group, name: str) -> str:
+    """A controller's label; below it, whom it starves."""
+    users = starving.users_of(CaseRuns(group.scenario, _by_seed(group)))[name]
+    starved = [PLURAL[kind] for kind, served in users.items() if served.starved]
+    return f"{label(name)}\nstarves {', '.join(starved)}" if starved else label(name)
+
+
+def _by_seed(group: Group) -> dict[str, dict[int, RunResult]]:
+    return {name: {run.seed: run for run in group.of(name)} for name in group.controllers}
 
 
 def _jitter(number: int, row: int) -> Floats:

@@ -45,7 +45,7 @@ def waits(group: Group, choice: Choice | None = None) -> Figure:
         _percent_axis(axes)
         axes.set_xlabel(text)
     panels[0].set_ylabel("Vehicles above (%)")
-    panels[0].set_title(group.scenario)
+    panels[0].set_title(group.title)
     note(panels[1], f"{group.timings} timings; {group.seed_text()}")
     _legend(figure, panels[0], room=105)
     return figure

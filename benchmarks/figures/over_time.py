@@ -49,7 +49,7 @@ def over_time(group: Group, choice: Choice | None = None) -> Figure:
             panel.axvspan(incident["start_s"], incident["end_s"], color=INCIDENT, alpha=0.3, lw=0, zorder=0)
     axes[-1].set_xlabel("Time of day (h:min)")
     figure.align_ylabels(axes[1:])
-    axes[0].set_title(group.scenario)
+    axes[0].set_title(group.title)
     note(axes[0], f"{group.timings} timings; {shown.seed_text()}; moving mean over {_window(shown)} min")
     return figure
 

@@ -170,7 +170,8 @@ def _draw_each(
             refused.append(error)
             continue
         _give_credit(figure, group)
-        written += _save(figure, out, f"{stem}_{name}", formats)
+        named = stem if REGISTRY[name].needs == "scenarios" else group.file_stem(stem)
+        written += _save(figure, out, f"{named}_{name}", formats)
     return written, refused
 
 

@@ -108,10 +108,23 @@ def count(things: Sequence[object], noun: str) -> str:
     return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
+#: Least distance between a title and the line beside it, points.
+TITLE_GAP_PT = 10.0
+
+
 def note(axes: Axes, text: str) -> None:
-    """A quiet line at the right above an axis: how the figure was made."""
+    """A quiet line at the right above an axis: how the figure was made; below its title where both are long."""
     where: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right"}
-    axes.annotate(text, (1, 1), (0, 8), fontsize=7.5, color=QUIET, **where)
+    quiet = axes.annotate(text, (1, 1), (0, 8), fontsize=7.5, color=QUIET, **where)
+    title = axes.get_title(loc="left")
+    if not title:
+        return
+    figure = quiet.get_figure(root=True)
+    assert figure is not None
+    room = axes.get_position().width * figure.bbox.width - quiet.get_window_extent().width
+    if room < axes.set_title(title, loc="left").get_window_extent().width + TITLE_GAP_PT * figure.dpi / 72:
+        quiet.xyann = (0, 5)
+        axes.set_title(title, loc="left", pad=17)
 
 
 def clock(seconds: float) -> str:

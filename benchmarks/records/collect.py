@@ -13,6 +13,7 @@ from benchmarks.records import recording
 from benchmarks.records.behaviour import Behaviour, prepared
 from benchmarks.records.recording import Progress
 from benchmarks.results import provenance
+from benchmarks.run import user_code
 from benchmarks.run.drawn_run import planned_incidents, planned_scenario
 from controllers import registry as controllers
 from controllers.base import ControllerError, RunContext
@@ -25,6 +26,10 @@ from scenarios import registry as scenarios
 from scenarios.spec import Scenario
 from sim.engine.session import Session
 from sim.timings import TIMINGS
+from sim.workers.local import run_alone
+
+#: Importing and making a controller may take this long, s.
+MAKE_LIMIT_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,11 @@ def collect(plan: Plan, folder: Path, workers: int, progress: Progress) -> dict[
 
 def record_run(job: Job) -> int:
     """Make one run and write its records; runs on a worker. Returns how many."""
+    specs = (job.run.driver, *job.run.policies.values())
+    return run_alone(_recorded, job) if any(map(controllers.is_users, specs)) else _recorded(job)
+
+
+def _recorded(job: Job) -> int:
     task = made(job.task)
     records = records_of(task, job.run)
     for record in records[:1]:
@@ -139,8 +149,11 @@ def _sources(task: Task[Any], settings: Settings) -> dict[str, str | None]:
         name: None if path is None else provenance.content_sha256(path) for name, path in task.reads(settings).items()
     }
     for spec in sorted(set(task.controllers(settings))):
-        controllers.make(spec)  # here once, and not in each run
-        for name, read in {**controllers.files(spec), **controllers.depends_on(spec)}.items():
+        if controllers.is_users(spec):  # here once, and not in each run
+            user_code.check(spec, MAKE_LIMIT_S)
+        else:
+            controllers.make(spec)
+        for name, read in {**controllers.files(spec), **user_code.depends_on(spec, MAKE_LIMIT_S)}.items():
             if isinstance(read, Path) and not read.exists():
                 raise ControllerError(f"The {name} of {spec} is missing: there is no {read}; name one that is there.")
             found[f"{spec} {name}"] = provenance.content_sha256(read) if isinstance(read, Path) else read

@@ -20,6 +20,7 @@ from benchmarks.report.parts import Cell, Download, Head, Row, Table, controller
 from benchmarks.results import run_result as results
 from benchmarks.results.cases import Group, network_file
 from benchmarks.results.run_result import FAILED_SUFFIX, RESULT_SUFFIX, ResultError, RunResult
+from scenarios.common.files import read_json
 
 #: So many digits of a hash identify a file or a commit here; the download holds all of them.
 DIGITS = 12
@@ -101,7 +102,7 @@ def _failures(places: Sequence[Path]) -> list[str]:
     said = []
     for path in sorted(path for place in places if place.is_dir() for path in place.rglob(f"*{FAILED_SUFFIX}")):
         try:
-            note = json.loads(path.read_text(encoding="utf-8"))
+            note = read_json(path)
             said.append(f"Failed: {note['scenario']}, {note['controller']}, seed {note['seed']}: {note['problem']}")
         except (OSError, ValueError, KeyError, TypeError):
             said.append(f"A run failed, and its note {path.name} cannot be read.")

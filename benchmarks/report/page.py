@@ -130,7 +130,8 @@ def _section(compared: Comparison, chapter: Chapter) -> Section:
     }
     resco = report_published.part(group, case.name)
     drawings = tuple(report_figures.of_group(group, case.name))
-    parts = [Part("", (), (report_tables.ranking(compared, case, links),), drawings)]
+    tables = (report_tables.ranking(compared, case, links), *report_tables.road_users(compared, case))
+    parts = [Part("", (), tables, drawings)]
     parts += [resco] if resco is not None else []
     parts += _incidents(chapter) if chapter.recoveries else ()
     parts.append(Part("Further measures", (), report_tables.measures(group, case.name, compared.of(case.name))))
@@ -138,9 +139,9 @@ def _section(compared: Comparison, chapter: Chapter) -> Section:
 
 
 def title(case: Case, compared: Comparison, group: Group) -> str:
-    """The name of a case; where several share scenario and timings, also whether it has incidents."""
-    twins = [other for other in compared.cases if (other.scenario, other.timings) == (case.scenario, case.timings)]
-    return case.name if len(twins) == 1 else f"{case.name}: {_incident_words(group)}"
+    """The name of a case, its minutes and whether it has incidents; where two read alike, how many it has."""
+    twins = [other for other in compared.cases if other.title == case.title]
+    return case.title if len(twins) == 1 else f"{case.title}: {_incident_words(group)}"
 
 
 def _lead(case: Case, group: Group) -> tuple[str, ...]:

@@ -9,13 +9,15 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.compare.comparison import Case, Comparison, OverallRow, Paired, ScenarioRow
+from benchmarks.compare.sentences import FEWEST_TESTED, seen_words
 from benchmarks.figures.style import clock
 from benchmarks.report.incidents import NEVER, STILL_ON, UNKNOWN, Recovery
-from benchmarks.report.parts import Cell, Head, Row, Table, controller, interval, minus, number, slug, text
+from benchmarks.report.parts import Cell, Head, Row, Table, controller, interval, listed, minus, number, slug, text
 from benchmarks.results.cases import Group
+from scenarios.road_users import PLURAL
 
 SEVERAL_MACHINES = "No decision latency stands where runs come from several machines: these must not be compared."
-VERDICTS = {"baseline": "baseline", "better": "better", "worse": "worse", "open": "no difference shown"}
+VERDICTS = {"baseline": "baseline", "better": "better", "worse": "worse", "open": "not significant"}
 #: Further measures: metric, head, unit, format.
 TRAVEL = (
     ("delay_median_s", "Median delay", "s/veh", ".1f"),
@@ -66,18 +68,28 @@ def overall(found: Comparison) -> Table:
         "overall-ranking",
         f"All scenarios: score (1 is {against}; {found.better} is better), interquartile mean",
         heads,
-        tuple(_overall_row(row) for row in found.overall),
+        tuple(_overall_row(row, found) for row in found.overall),
     )
 
 
-def _overall_row(row: OverallRow) -> Row:
+def _verdict(row: OverallRow | ScenarioRow, seen: OverallRow | Paired | None, fewest: int) -> str:
+    """What may be said; where the runs are too few for that, what was seen."""
+    if row.starves:
+        return f"starves {listed([PLURAL[kind] for kind in row.starves])}"
+    runs = row.runs if isinstance(row, OverallRow) else row.seeds
+    if row.verdict == "open" and seen is not None and runs < max(fewest, FEWEST_TESTED):
+        return seen_words(seen)
+    return VERDICTS.get(row.verdict, row.verdict)
+
+
+def _overall_row(row: OverallRow, found: Comparison) -> Row:
     chance = number(row.improvement, ".0f", interval(row.improvement_interval, ".0f", 100), 100)
     cells = (
         controller(row.controller),
         number(row.rank, ".0f"),
         number(row.score, ".3f", interval(row.interval, ".3f")),
         chance,
-        text(VERDICTS[row.verdict], probability(row.p_holm)),
+        text(_verdict(row, row, found.fewest_runs), probability(row.p_holm)),
         number(row.gridlock_rate, ".0f", factor=100),
         number(row.runs, ".0f"),
     )
@@ -94,13 +106,35 @@ def ranking(found: Comparison, case: Case, links: dict[tuple[str, str], str]) ->
     )  # fmt: skip
     return Table(
         slug(f"ranking-{case.name}"),
-        f"{case.name}: mean delay per scheduled vehicle, {case.minutes:g} min, {case.timings} timings",
+        f"{case.title}: mean delay per scheduled vehicle, {case.timings} timings",
         heads,
-        tuple(_ranking_row(row, links.get((case.name, row.controller), "")) for row in found.of(case.name)),
+        tuple(
+            _ranking_row(row, links.get((case.name, row.controller), ""), found.fewest_seeds)
+            for row in found.of(case.name)
+        ),
     )
 
 
-def _ranking_row(row: ScenarioRow, href: str) -> Row:
+def road_users(found: Comparison, case: Case) -> tuple[Table, ...]:
+    """Persons, cyclists and public transport on a case, a row for each kind and controller; none where none are."""
+    heads = (
+        Head("Controller", numeric=False), Head("Road users", numeric=False), Head("Scheduled", "a run"),
+        Head("Delay", "s"), Head("Arrived", "%"), Head("Longest wait", "s"), Head("In words", "", False),
+    )  # fmt: skip
+    rows = tuple(
+        Row((
+            controller(row.controller), text(PLURAL[kind].capitalize()), number(served.scheduled, ".0f"),
+            number(served.delay_s), number(served.completion, ".1f", factor=100), number(served.worst_wait_s, ".0f"),
+            text("starved" if served.starved else ""),
+        ))
+        for row in found.of(case.name)
+        for kind, served in row.users.items()
+    )  # fmt: skip
+    caption = f"{case.title}: persons, cyclists and public transport"
+    return (Table(slug(f"users-{case.name}"), caption, heads, rows),) if rows else ()
+
+
+def _ranking_row(row: ScenarioRow, href: str, fewest_seeds: int) -> Row:
     paired = row.difference
     runs = Cell(f"{row.seeds} run{'' if row.seeds == 1 else 's'}", str(row.seeds), href=href)
     cells = (
@@ -108,7 +142,7 @@ def _ranking_row(row: ScenarioRow, href: str) -> Row:
         number(row.rank, ".0f"),
         number(row.mean, ".1f", interval(row.interval)),
         *_paired(paired),
-        text(VERDICTS[row.verdict], probability(paired.p_holm if paired else None)),
+        text(_verdict(row, paired, fewest_seeds), probability(paired.p_holm if paired else None)),
         number(row.completion, ".1f", factor=100),
         number(row.gridlock_rate, ".0f", factor=100),
         number(paired.seeds_needed if paired else None, ",.0f"),
@@ -150,7 +184,12 @@ def _decisions(group: Group, name: str, rows: Sequence[ScenarioRow]) -> Table:
     by_name = {row.controller: _latency(row) for row in rows}
     return replace(
         table,
-        heads=(table.heads[0], Head("Decision, p50", "ms"), Head("Decision, p95", "ms"), *table.heads[1:]),
+        heads=(
+            table.heads[0],
+            Head("All due signals decide, p50", "ms"),
+            Head("The same, p95", "ms"),
+            *table.heads[1:],
+        ),
         rows=tuple(
             replace(row, cells=(row.cells[0], *by_name[who], *row.cells[1:]))
             for who, row in zip(group.controllers, table.rows, strict=True)

@@ -36,6 +36,25 @@ class Group:
         return sorted(names, key=lambda name: float(np.nan_to_num(np.mean(self.metric(name, "delay_s")), nan=np.inf)))
 
     @property
+    def minutes(self) -> float:
+        """Measured time, min."""
+        return minutes_of(self.runs[0])
+
+    @property
+    def title(self) -> str:
+        """The scenario with the measured minutes, and whether there are incidents."""
+        incidents = ", with incidents" if any(map(has_incidents, self.runs)) else ""
+        return f"{self.scenario}, {self.minutes:g} min{incidents}"
+
+    def file_stem(self, name: str) -> str:
+        """The begin of a figure's file: a case's name and all that another run of the scenario may have changed."""
+        scenario = self.runs[0].scenario
+        incidents = "_incidents" if any(map(has_incidents, self.runs)) else ""
+        demand = "" if scenario.demand_scale == 1 else f"_demand{scenario.demand_scale:g}"
+        jitter = f"_jitter{scenario.departure_jitter_s:g}s" if scenario.departure_jitter_s else ""
+        return f"{name}{incidents}{demand}{jitter}_{self.minutes:g}min"
+
+    @property
     def seeds(self) -> list[int]:
         """Every seed, in order."""
         return sorted({run.seed for run in self.runs})
@@ -87,6 +106,18 @@ def group_runs(runs: Sequence[RunResult], folder: Path) -> dict[str, Group]:
 def case_key(run: RunResult) -> CaseKey:
     """What runs must share to be compared: the scenario with its contents, and the timings with their values."""
     return run.scenario.name, json.dumps(run.timings, sort_keys=True), run.scenario.sha256
+
+
+def minutes_of(run: RunResult) -> float:
+    """Measured time of a run, min."""
+    scenario = run.scenario
+    return (scenario.end_s - scenario.begin_s - scenario.warmup_s) / 60
+
+
+def has_incidents(run: RunResult) -> bool:
+    """Whether incidents happen in the scenario of a run, even if none was drawn in this very run."""
+    rates = run.scenario.spec.get("incident_rates") or {}
+    return bool(run.scenario.incidents) or bool(run.scenario.spec.get("incidents")) or any(rates.values())
 
 
 def case_names(runs: Sequence[RunResult]) -> dict[CaseKey, str]:

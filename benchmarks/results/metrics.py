@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,10 @@ class Plan:
     free_flow_s: float
     from_edge: str = ""
     kind: str = "vehicle"
+
+    def with_kind(self, kind: str) -> Plan:
+        """The same plan of a vehicle of another kind."""
+        return replace(self, kind=kind)
 
 
 @dataclass(frozen=True)

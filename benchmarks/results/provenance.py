@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from benchmarks.results.run_result import GitRecord
+from scenarios.common.files import opened
 from sim.workers.local import usable_cores
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,8 +43,11 @@ def _content_sha256(path: Path, stamps: tuple[tuple[Path, int, int], ...]) -> st
     for file, size, _ in stamps:
         name = str(file.relative_to(path)) if file.is_relative_to(path) else file.name
         digest.update(f"{name}\0{size}\0".encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        inner = hashlib.sha256()
+        with opened(file) as stream:
+            while block := stream.read(1 << 20):
+                inner.update(block)
+        digest.update(inner.digest())
     return digest.hexdigest()
 
 

@@ -17,9 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from benchmarks.results.metrics import GRIDLOCK, GridlockRule
+from scenarios.common.errors import shorten
+from scenarios.common.files import MOST_BYTES, FileError, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,10 +29,15 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 #: Name endings inside a results folder.
 RESULT_SUFFIX, FAILED_SUFFIX = ".result.json", ".failed.json"
+#: Of files that are being written.
+DRAFT_SUFFIX = ".part"
 
 
 class ResultError(ValueError):
     """A result that cannot be read or written; the message is one sentence that names the file."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shorten(message))
 
 
 def _number(value: object) -> object:
@@ -81,11 +88,15 @@ class ControllerRecord(_Record):
 
 
 class SuiteRecord(_Record):
-    """The suite that this run belongs to, and when it calls a run gridlocked; a changed suite has another version."""
+    """The suite that this run belongs to, and when it calls a run gridlocked; a changed suite has another version.
+
+    ``baseline`` is what its controllers are compared with; None for the usual one.
+    """
 
     name: str
     version: int
     gridlock: GridlockRule = GRIDLOCK
+    baseline: str | None = None
 
 
 class GitRecord(_Record):
@@ -133,16 +144,20 @@ class Distribution(_Record):
     """Quantiles over vehicles at 0, 1, ..., 100 %, s; empty where there was no vehicle.
 
     ``delay_s`` is of every scheduled vehicle (the definition of the metric), ``waiting_s`` of every inserted one:
-    the time that it stood (speed below 0.1 m/s, stops on purpose left out).
+    the time that it stood (speed below 0.1 m/s, stops on purpose left out). ``users_delay_s`` holds the delay of
+    persons, cyclists, buses and trams by kind, where there were any.
     """
 
     delay_s: tuple[Number, ...]
     waiting_s: tuple[Number, ...]
+    users_delay_s: dict[str, tuple[Number, ...]] = {}
 
     @model_validator(mode="after")
     def _percents(self) -> Self:
         if not {len(self.delay_s), len(self.waiting_s)} <= {0, 101}:
             raise ValueError("delay_s and waiting_s need 101 quantiles or none")
+        if any(len(quantiles) != 101 for quantiles in self.users_delay_s.values()):
+            raise ValueError("users_delay_s needs 101 quantiles of each kind")
         return self
 
 
@@ -156,7 +171,7 @@ class RunResult(_Record):
     suite: SuiteRecord | None
     scenario: ScenarioRecord
     controller: ControllerRecord
-    seed: int
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)]
     timings: dict[str, Any]
     backend: str
     versions: dict[str, str]
@@ -210,7 +225,13 @@ def write(record: RunResult | NetworkShape, path: Path) -> None:
     Raises:
         ResultError: the folder cannot be written or the disk is full.
     """
-    write_text(path, json.dumps(plain(record.model_dump(mode="python")), separators=(",", ":"), allow_nan=False))
+    text = json.dumps(plain(record.model_dump(mode="python")), separators=(",", ":"), allow_nan=False)
+    if len(text) > MOST_BYTES:
+        raise ResultError(
+            f"{path} would have {len(text) / 1e6:.0f} MB, and {MOST_BYTES / 1e6:g} MB are the most that is read; "
+            "shorten the run."
+        )
+    write_text(path, text)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -227,7 +248,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=DRAFT_SUFFIX, dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -337,11 +358,10 @@ def flat(result: RunResult) -> dict[str, Any]:
 
 def _read(path: Path, kind: type[RecordT], what: str) -> RecordT:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ResultError(f"Result file {path} cannot be read ({error.strerror}); check the path.") from error
-    except ValueError as error:
-        raise ResultError(f"Result file {path} is truncated or no JSON; delete it and run its cell again.") from error
+        data = read_json(path)
+    except FileError as error:
+        hint = "check the path" if isinstance(error.__cause__, OSError) else "delete it and run its cell again"
+        raise ResultError(f"Result file {path} {error}; {hint}.") from error
     if not isinstance(data, dict) or "schema_version" not in data:
         raise ResultError(f"Result file {path} is not {what}: it has no schema_version.")
     if data["schema_version"] != SCHEMA_VERSION:

@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.demand.route_files import VEHICLES, flattened, read_elements
+
 Floats = NDArray[np.float64]
 
 
@@ -39,6 +41,7 @@ class Trips:
     speed_factor: Floats
     co2_mg: Floats
     fuel_mg: Floats
+    types: tuple[str, ...] = ()  # of vehicles, as SUMO names them
 
     @property
     def inserted(self) -> NDArray[np.bool_]:
@@ -49,6 +52,30 @@ class Trips:
     def arrived(self) -> NDArray[np.bool_]:
         """Which vehicles reached their destination."""
         return ~np.isnan(self.arrival_s)
+
+
+@dataclass(frozen=True)
+class WalkDone:
+    """A walk that was begun: ``arrival_s`` is NaN where it did not end, ``length_m`` as well.
+
+    ``stages_left`` counts the stages of the person's plan from this one on.
+    """
+
+    stages_left: int
+    depart_s: float
+    arrival_s: float
+    speed_mps: float
+    length_m: float
+
+
+@dataclass(frozen=True)
+class PersonTrip:
+    """A person of the trip output; ``arrival_s`` is NaN where not all stages of the plan ended."""
+
+    id: str
+    depart_s: float
+    arrival_s: float
+    walks: tuple[WalkDone, ...]
 
 
 @dataclass(frozen=True)
@@ -66,7 +93,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What SUMO itself counted (``--statistic-output``); the trip means are over inserted vehicles."""
+    """What SUMO itself counted (``--statistic-output``); the trip means are over inserted vehicles.
+
+    ``teleports`` are vehicles that were moved because they stood or could not go on; SUMO moves a vehicle after a
+    collision as well, which counts as ``collisions`` only.
+    """
 
     teleports: int
     collisions: int
@@ -119,7 +150,37 @@ def read_trips(path: Path) -> Trips:
         speed_factor=column("speedFactor"),
         co2_mg=emitted("CO2_abs"),
         fuel_mg=emitted("fuel_abs"),
+        types=tuple(trip.get("vType", "") for trip, _ in rows),
     )
+
+
+def read_persons(path: Path) -> list[PersonTrip]:
+    """Read the persons of a trip output.
+
+    Raises:
+        OutputError: the file is missing or incomplete.
+    """
+    return [_person(element) for element in _elements(path, "personinfo")]
+
+
+def _person(element: ElementTree.Element) -> PersonTrip:
+    stages = list(element)
+    walks = [
+        WalkDone(len(stages) - number, *(_unless_negative(stage, key) for key in _WALK_KEYS))
+        for number, stage in enumerate(stages)
+        if stage.tag == "walk" and float(stage.get("depart", "-1")) >= 0
+    ]
+    depart_s, duration_s = float(element.get("depart", "nan")), _unless_negative(element, "duration")
+    return PersonTrip(element.get("id", ""), depart_s, depart_s + duration_s, tuple(walks))
+
+
+_WALK_KEYS = ("depart", "arrival", "maxSpeed", "routeLength")
+
+
+def _unless_negative(element: ElementTree.Element, key: str) -> float:
+    """A number of an element, NaN where it is missing or SUMO writes -1 for "not yet"."""
+    value = float(element.get(key, "nan"))
+    return math.nan if value < 0 else value
 
 
 def read_summary(path: Path) -> Summary:
@@ -158,7 +219,7 @@ def read_statistics(path: Path) -> Statistics:
         raise OutputError(f"SUMO's statistics in {path} hold no '{missing[0]}'; the run did not end properly.")
     safety, trips = found["safety"], found["vehicleTripStatistics"]
     return Statistics(
-        teleports=int(found["teleports"]["total"]),
+        teleports=sum(int(found["teleports"][kind]) for kind in ("jam", "yield", "wrongLane")),
         collisions=int(safety["collisions"]),
         hard_brakings=int(safety["emergencyBraking"]),
         emergency_stops=int(safety["emergencyStops"]),
@@ -218,12 +279,14 @@ def read_origins(route_files: tuple[Path, ...]) -> dict[str, Origin]:
     """Where every vehicle of the route files starts; an empty road where the file does not say.
 
     Raises:
-        OutputError: a file is missing or incomplete.
+        ScenarioError: a file is missing or incomplete.
     """
-    named = {route.get("id", ""): route.get("edges", "") for file in route_files for route in _elements(file, "route")}
+    named: dict[str, str] = {}
+    for top in read_elements(route_files):
+        named.update({route.get("id", ""): route.get("edges", "") for route in top.iter("route")})
     found: dict[str, Origin] = {}
-    for file in route_files:
-        for element in _elements(file, "vehicle", "trip"):
+    for element in flattened(read_elements(route_files)):
+        if element.tag in VEHICLES:
             route = element.find("route")
             edges = named.get(element.get("route", ""), "") if route is None else route.get("edges", "")
             first = (edges.split() or [""])[0]

@@ -2,11 +2,15 @@
 
 A round begins with fresh simulations whose seeds follow from its number, so the training that goes on makes the same
 policy, bit for bit, as one that was never stopped.
+
+A checkpoint is arrays (``.npz``) and JSON: whoever can write to the folder can change numbers, and no more. Pickles,
+and with them SB3's own files, run whatever code they hold when they are read.
 """
 
 from __future__ import annotations
 
-import pickle
+import json
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -15,15 +19,32 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from benchmarks.rl.policies import model_class
 from benchmarks.rl.training_folder import Episode, TrainingError
 from benchmarks.rl.vector_env import SignalsVecEnv
+from scenarios.common.errors import shorten
+from scenarios.common.files import read_arrays, read_json
 
-MODEL, BUFFER, STATE = "model.zip", "buffer.pkl", "state.pkl"
+ARRAYS, STATE = "arrays.npz", "state.json"
+#: What older versions left; it is not read.
+PICKLE = "state.pkl"
+#: What SB3's models count, where they have it.
+COUNTERS = (
+    "num_timesteps",
+    "_total_timesteps",
+    "_num_timesteps_at_start",
+    "_current_progress_remaining",
+    "_episode_num",
+    "_n_updates",
+    "_n_calls",
+    "exploration_rate",
+)
+#: The rows of a replay buffer.
+COLUMNS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
 class Keeper(BaseCallback):
@@ -59,11 +80,25 @@ def save(folder: Path, model: BaseAlgorithm, round_: int, wall_s: float) -> None
     draft, final = folder / "draft", folder / f"round-{round_:06d}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    model.save(draft / MODEL)
+    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    arrays = {"numpy": keys, "torch": torch.get_rng_state().numpy()}
+    state: dict[str, Any] = {
+        "round": round_,
+        "wall_s": wall_s,
+        "numpy": [kind, position, has_gauss, gauss],
+        "counters": {name: getattr(model, name) for name in COUNTERS if hasattr(model, name)},
+    }
+    for name, tensor in model.policy.state_dict().items():
+        arrays[f"policy/{name}"] = tensor.numpy()
+    for index, moments in model.policy.optimizer.state_dict()["state"].items():
+        arrays |= {f"optimizer/{index}/{name}": tensor.numpy() for name, tensor in moments.items()}
     if isinstance(model, OffPolicyAlgorithm):
-        model.save_replay_buffer(draft / BUFFER)
-    state = {"round": round_, "wall_s": wall_s, "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
-    (draft / STATE).write_bytes(pickle.dumps(state))
+        buffer: Any = model.replay_buffer
+        rows = buffer.buffer_size if buffer.full else buffer.pos
+        state["buffer"] = [buffer.pos, buffer.full]
+        arrays |= {f"buffer/{name}": getattr(buffer, name)[:rows] for name in COLUMNS}
+    np.savez(draft / ARRAYS, **arrays)  # type: ignore[arg-type] # numpy's stub takes a flag for an array
+    (draft / STATE).write_text(json.dumps(state), encoding="utf-8")
     draft.rename(final)
     for old in _all(folder)[:-1]:
         shutil.rmtree(old)
@@ -79,36 +114,69 @@ def _all(folder: Path) -> list[Path]:
 
 
 def state_of(checkpoint: Path) -> dict[str, Any]:
-    """Round, wall time and random numbers of a checkpoint.
+    """Round, wall time, counters and random numbers of a checkpoint.
 
     Raises:
-        TrainingError: it is damaged.
+        TrainingError: it is damaged, or of a version that wrote pickles.
     """
+    if (checkpoint / PICKLE).exists():
+        raise TrainingError(
+            f"Checkpoint {checkpoint} holds pickles, as older versions wrote them; they can run code and are not read: "
+            "remove it to train this policy from the start."
+        )
     try:
-        state: dict[str, Any] = pickle.loads((checkpoint / STATE).read_bytes())
-        return {name: state[name] for name in ("round", "wall_s", "numpy", "torch")}
-    except Exception as error:  # whatever a damaged file makes pickle raise
+        state: dict[str, Any] = read_json(checkpoint / STATE)
+        if not (state["round"] >= 0 and math.isfinite(state["wall_s"])):
+            raise ValueError("its round or wall time is no count")
+        return {name: state[name] for name in ("round", "wall_s", "numpy", "counters")} | {
+            "buffer": state.get("buffer")
+        }
+    except Exception as error:  # whatever a foreign file makes Python raise
         raise _damaged(checkpoint, error) from error
 
 
-def restore(checkpoint: Path, algorithm: str, env: SignalsVecEnv) -> BaseAlgorithm:
-    """The model as it was, ready to go on, and numpy's and torch's random numbers as they were.
+def restore(checkpoint: Path, model: BaseAlgorithm) -> None:
+    """Bring a fresh model, and numpy's and torch's random numbers, to where they were.
 
     Raises:
         TrainingError: the checkpoint is damaged.
     """
     state = state_of(checkpoint)
     try:
-        model = model_class(algorithm).load(checkpoint / MODEL, env=env, device="cpu")
-        if isinstance(model, OffPolicyAlgorithm):
-            model.load_replay_buffer(checkpoint / BUFFER)
-    except Exception as error:  # whatever a damaged file makes SB3 raise
+        arrays = read_arrays(checkpoint / ARRAYS)
+        _restore(model, state, arrays)
+        kind, position, has_gauss, gauss = state["numpy"]
+        np.random.set_state((kind, arrays["numpy"], position, has_gauss, gauss))
+        torch.set_rng_state(torch.tensor(arrays["torch"]))
+    except Exception as error:  # whatever a foreign file makes numpy and torch raise
         raise _damaged(checkpoint, error) from error
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"])
-    return model
+
+
+def _restore(model: BaseAlgorithm, state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    def part(name: str) -> dict[str, NDArray[Any]]:
+        start = f"{name}/"
+        return {key.removeprefix(start): array for key, array in arrays.items() if key.startswith(start)}
+
+    for name, value in state["counters"].items():
+        if name not in COUNTERS or type(value) is not type(getattr(model, name)):
+            raise ValueError(f"{name} is no counter")
+        setattr(model, name, value)
+    model.policy.load_state_dict({name: torch.tensor(array) for name, array in part("policy").items()})
+    optimizer = model.policy.optimizer.state_dict()
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, array in part("optimizer").items():
+        index, _, moment = name.partition("/")
+        moments.setdefault(int(index), {})[moment] = torch.tensor(array)
+    model.policy.optimizer.load_state_dict({**optimizer, "state": moments})
+    if isinstance(model, OffPolicyAlgorithm):
+        buffer: Any = model.replay_buffer
+        columns = part("buffer")
+        for name in COLUMNS:
+            getattr(buffer, name)[: len(columns[name])] = columns[name]
+        position, is_full = state["buffer"]
+        buffer.pos, buffer.full = int(position), bool(is_full)
 
 
 def _damaged(checkpoint: Path, error: Exception) -> TrainingError:
-    line = " ".join(str(error).split())[:120] or type(error).__name__
+    line = shorten(str(error), 120) or type(error).__name__
     return TrainingError(f"Checkpoint {checkpoint} is damaged ({line}); remove it to train this policy from the start.")

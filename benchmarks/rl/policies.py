@@ -132,11 +132,6 @@ class PhaseDQN(DQN):
         return explored, explored
 
 
-def model_class(algorithm: str) -> type[BaseAlgorithm]:
-    """The class that trains."""
-    return PhaseDQN if algorithm == "dqn" else PPO
-
-
 def make_model(algorithm: str, env: VecEnv, seed: int, round_steps: int, total_steps: int) -> BaseAlgorithm:
     """A fresh model for the signals of ``env``, on one CPU thread."""
     shared: dict[str, Any] = {"env": env, "gamma": GAMMA, "seed": seed, "device": "cpu", "verbose": 0}

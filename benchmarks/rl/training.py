@@ -7,7 +7,6 @@ the network that is scored; with many it is parameter sharing.
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Sequence
 from importlib import metadata
@@ -107,12 +106,11 @@ class _Run:
         self.episodes = self._episodes_before(state["round"])
         env = SignalsVecEnv(self.scenarios, TIMINGS[self.training.timings], self.seed, state["round"])
         try:
-            self.rounds = math.ceil(self.training.steps / (env.round_steps * env.num_envs))
+            self.rounds = self.training.rounds(env.round_steps, env.num_envs)
             total = self.rounds * env.round_steps * env.num_envs
+            model = make_model(self.training.algorithm, env, self.seed, env.round_steps, total)
             if found:
-                model = rl_checkpoints.restore(found, self.training.algorithm, env)
-            else:
-                model = make_model(self.training.algorithm, env, self.seed, env.round_steps, total)
+                rl_checkpoints.restore(found, model)
             keeper = rl_checkpoints.Keeper(env, self.checkpoints, self.checkpoint_s, self._note)
             keeper.before_s = state["wall_s"]
             model.learn(total - model.num_timesteps, callback=keeper, reset_num_timesteps=False)
@@ -143,6 +141,8 @@ class _Run:
             "signals": env.num_envs,
             "phases": env.slots,
             "seed": self.seed,
+            "on_scored_network": self.training.on_scored_network,
+            "simulated_h": round(self.rounds * env.round_steps * env.timings.decision_interval_s / 3600, 2),
             "simulation_seeds": f"{rl_runs.FIRST_SEED} and above",
             "rounds": self.rounds,
             "steps": keeper.num_timesteps,
@@ -156,11 +156,13 @@ class _Run:
     def _command(self) -> str:
         """How to make this policy again."""
         scenarios = " ".join(f"--scenario {name}" for name in self.training.scenarios)
-        minutes = "" if self.training.minutes is None else f" --minutes {self.training.minutes:g}"
+        training = self.training
+        minutes = "" if training.minutes is None else f" --minutes {training.minutes:g}"
+        budget = f"--steps {training.steps}" if training.hours is None else f"--hours {training.hours:g}"
+        scored = " --on-scored-network" if training.on_scored_network else ""
         return (
-            f"greenloop train-rl --algorithm {self.training.algorithm} {scenarios} --steps {self.training.steps} "
-            f"--seeds {self.seed}-{self.seed} --timings {self.training.timings} "
-            f"--copies {self.training.copies}{minutes}"
+            f"greenloop train-rl --algorithm {training.algorithm} {scenarios} {budget} --seeds {self.seed}-{self.seed} "
+            f"--timings {training.timings} --copies {training.copies}{minutes}{scored}"
         )
 
 

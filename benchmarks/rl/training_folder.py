@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -20,6 +21,7 @@ from llm.records.shards import RecordError
 from llm.records.splits import FIRST_SEED as _FIRST_SEEDS
 from llm.records.splits import check_split
 from scenarios import registry
+from scenarios.common.files import FileError, read_json
 from scenarios.spec import Scenario
 from sim.timings import TIMINGS
 
@@ -46,6 +48,10 @@ class Training:
         timings: by name.
         copies: simulations of each scenario at the same time, 1 or 2.
         minutes: length of an episode; that of the shortest scenario when None.
+        hours: simulated hours of each scenario and copy instead of ``steps``, rounded up to whole episodes: the same
+            budget for networks of any size.
+        on_scored_network: learn on the one network that results are reported on, held out or not: a rival that knows
+            what no other controller may know.
     """
 
     algorithm: str
@@ -54,6 +60,20 @@ class Training:
     timings: str = "native"
     copies: int = 1
     minutes: float | None = None
+    hours: float | None = None
+    on_scored_network: bool = False
+
+    def rounds(self, round_steps: int, signals: int) -> int:
+        """Episodes of each scenario and copy, for episodes of ``round_steps`` decisions at each of ``signals``."""
+        if self.hours is None:
+            return math.ceil(self.steps / (round_steps * signals))
+        return math.ceil(self.hours * 3600 / (round_steps * TIMINGS[self.timings].decision_interval_s))
+
+    def settings(self) -> dict[str, Any]:
+        """What ``training.json`` says; fields that came later only where they say something."""
+        later = {"hours": None, "on_scored_network": False}
+        values = asdict(self) | {"scenarios": list(self.scenarios)}
+        return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
 
 @dataclass(frozen=True)
@@ -90,15 +110,20 @@ def load_scenarios(training: Training) -> list[Scenario]:
         raise TrainingError(f"There is no algorithm '{training.algorithm}'; choose {' or '.join(ALGORITHMS)}.")
     if training.timings not in TIMINGS:
         raise TrainingError(f"There are no timings '{training.timings}'; choose {', '.join(TIMINGS)}.")
-    if training.steps < 1 or not 1 <= training.copies <= MAX_COPIES:
+    if (training.steps < 1 and training.hours is None) or not 1 <= training.copies <= MAX_COPIES:
         raise TrainingError(f"Steps must be at least 1, copies 1 to {MAX_COPIES}.")
+    if training.hours is not None and not training.hours > 0:
+        raise TrainingError(f"A training of {training.hours:g} h makes no sense; give more than 0.")
     if training.minutes is not None and not training.minutes > 0:
         raise TrainingError(f"An episode of {training.minutes:g} min makes no sense; give more than 0.")
     if not training.scenarios:
         raise TrainingError("Say what to train on: --scenario cologne1; repeat it for several.")
     loaded = [registry.load(name) for name in dict.fromkeys(training.scenarios)]
-    for scenario in loaded:
-        _check_split(scenario)
+    if training.on_scored_network and len(loaded) != 1:
+        raise TrainingError(f"--on-scored-network trains on one network, the one that scores it, not {len(loaded)}.")
+    if not training.on_scored_network:
+        for scenario in loaded:
+            _check_split(scenario)
     return [_shortened(scenario, training.minutes) for scenario in loaded for _ in range(training.copies)]
 
 
@@ -110,7 +135,8 @@ def _check_split(scenario: Scenario) -> None:
         why = "it is held out" if held_out else "it is not tagged 'train'"
         raise TrainingError(
             f"Scenario {scenario.name} may not be trained on, because {why}; choose one of 'greenloop scenarios "
-            "--tag train', a generated city with a seed below 500, or a scenario of your own with tags: [train]."
+            "--tag train', a generated city with a seed below 500, or a scenario of your own with tags: [train]. Only "
+            "a rival that may know the network it is scored on is trained there, with --on-scored-network."
         ) from error
 
 
@@ -126,26 +152,28 @@ def open_folder(training: Training, out: Path) -> None:
     Raises:
         TrainingError: it holds another one, or cannot be written.
     """
-    wanted = asdict(training) | {"scenarios": list(training.scenarios)}
+    wanted = training.settings()
     file = out / SETTINGS
     try:
         if file.is_file():
-            _check_same(json.loads(file.read_text(encoding="utf-8")), wanted, out)
+            _check_same(read_json(file), wanted, out)
             return
         out.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise TrainingError(f"Folder {out} cannot be written ({error.strerror}); choose another --out.") from error
-    except json.JSONDecodeError as error:
-        raise TrainingError(f"{file} is damaged ({error}); choose another --out, or remove the folder.") from error
+    except FileError as error:
+        raise TrainingError(f"{file} is damaged: it {error}; choose another --out, or remove the folder.") from error
 
 
 def _check_same(found: Any, wanted: dict[str, Any], out: Path) -> None:
-    other = [name for name in wanted if not isinstance(found, dict) or found.get(name) != wanted[name]]
+    had = found if isinstance(found, dict) else {}
+    other = [name for name in {**wanted, **had} if had.get(name) != wanted.get(name)]
     if other:
-        had = found.get(other[0]) if isinstance(found, dict) else None
+        name = other[0]
         raise TrainingError(
-            f"Folder {out} holds another training ({other[0]} is {had}, not {wanted[other[0]]}); choose another --out."
+            f"Folder {out} holds another training ({name} is {had.get(name)}, not {wanted.get(name)}); choose another "
+            "--out."
         )
 
 

@@ -34,7 +34,7 @@ class SignalsVecEnv(VecEnv):
     """
 
     def __init__(self, scenarios: Sequence[Scenario], timings: Timings, policy_seed: int, first_round: int = 0) -> None:
-        self.envs = [ParallelSignalEnv(scenario, timings) for scenario in scenarios]
+        self.envs = [ParallelSignalEnv(scenario, timings=timings) for scenario in scenarios]
         self.timings, self.policy_seed = timings, policy_seed
         self.slots = max(len(signal.phases) for env in self.envs for signal in env.task.signals)
         horizon_s = min(scenario.horizon_s for scenario in scenarios)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CONTROLLERS = ("fixed_time", "greedy", "max_pressure")
 BACKENDS = ("libsumo", "traci")
+#: So many can show a difference for a handful of controllers; fewer by choice.
+SEEDS = tuple(range(1, 11))
 #: More processes than this give nothing: each cell keeps one core busy and its SUMO another for part of the time.
 MAX_WORKERS = 64
 #: SUMO's seeds are 32-bit integers.
@@ -83,6 +85,7 @@ class Plan:
     gridlock: GridlockRule = field(default=GRIDLOCK)
     cell_limit_s: float | None = None
     description: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def plan(request: Request) -> Plan:
@@ -95,24 +98,25 @@ def plan(request: Request) -> Plan:
     cases = _cases(request, suite)
     scenarios = [scenario for scenario, _ in cases]
     controllers = tuple(dict.fromkeys(request.controllers or (suite.controllers if suite else CONTROLLERS)))
-    seeds = request.seeds or (suite.seeds if suite else (1, 2, 3, 4, 5))
+    seeds = request.seeds or (suite.seeds if suite else SEEDS)
     if request.backend not in BACKENDS:
         raise RequestError(f"There is no backend '{request.backend}'; choose {' or '.join(BACKENDS)}.")
     if not 0 <= request.decision_limit_s <= MAX_LIMIT_S:
         raise RequestError(
             f"A decision limit of {request.decision_limit_s:g} s makes no sense; give 0 (no limit) to {MAX_LIMIT_S:g}."
         )
-    baseline = request.baseline or (suite.baseline if suite else None)
+    keeps = suite is not None and _keeps_to(suite, request)
+    baseline = request.baseline or (suite.baseline if suite and keeps else None)
     if baseline is not None and baseline not in (*controllers, BEST):
         raise RequestError(f"The baseline '{baseline}' is not among the controllers: {', '.join(controllers)}.")
-    matrix.check(scenarios, controllers, seeds[0], request.out, request.decision_limit_s or MAKE_LIMIT_S)
+    notes = matrix.check(scenarios, controllers, seeds[0], request.out, request.decision_limit_s or MAKE_LIMIT_S)
     like = Cell(
         scenarios[0],
         controllers[0],
         seeds[0],
         backend="traci" if request.gui else request.backend,
         gui=request.gui,
-        suite=suite.record if suite and _keeps_to(suite, request) else None,
+        suite=suite.record if suite and keeps else None,
         decision_limit_s=0.0 if request.gui else request.decision_limit_s,
         trace=request.trace,
         decision_log=request.decision_log,
@@ -128,20 +132,21 @@ def plan(request: Request) -> Plan:
         suite.gridlock if suite else GRIDLOCK,
         request.cell_limit_s or None,
         f"Suite {suite.name} {suite.version}: {suite.description}" if suite else "",
+        notes,
     )
 
 
 def run(
     scenarios: str | Path | Scenario | Sequence[str | Path | Scenario],
     controllers: str | Sequence[str] = CONTROLLERS,
-    seeds: int | Sequence[int] = 5,
+    seeds: int | Sequence[int] = len(SEEDS),
     out: str | Path = "results",
     **options: object,
 ) -> pd.DataFrame:
     """Run scenarios x controllers x seeds and return one row per run.
 
     Args:
-        scenarios: names, ``.yaml`` paths or Scenario objects, one or several.
+        scenarios: names, ``.yaml`` paths, folders of these or Scenario objects, one or several.
         controllers: specs such as ``greedy`` or ``my_file.py:MyController``, one or several.
         seeds: how many (from 1), or which.
         out: folder of the results; finished runs found there are kept and not repeated.
@@ -217,7 +222,7 @@ def unknown_tag(tag: str, known: Collection[str]) -> RequestError:
 
 
 def _scenarios(request: Request, suite: Suite | None) -> list[Scenario]:
-    named = list(request.scenarios)
+    named = [one for entry in request.scenarios for one in _expanded(entry)]
     found = [entry if isinstance(entry, Scenario) else scenario_registry.load(entry) for entry in named]
     if request.net is not None:
         if not request.routes:
@@ -227,9 +232,23 @@ def _scenarios(request: Request, suite: Suite | None) -> list[Scenario]:
         raise RequestError("Routes need the network that they are for: --net my.net.xml.")
     if not found and suite is not None:
         found = [scenario_registry.load(name) for name in suite.scenarios]
+    if not found and suite is not None:
+        raise RequestError(
+            f"Suite {suite.name} runs on scenarios that you bring: --scenario with a .yaml file or a folder of them."
+        )
     if not found:
         raise RequestError("Say what to run: --scenario cologne1, --net with --routes, or --suite quick.")
     return found
+
+
+def _expanded(entry: str | Path | Scenario) -> list[str | Path | Scenario]:
+    """The scenario files of a folder, in order of their names; anything else as it is."""
+    if isinstance(entry, Scenario) or scenario_registry.is_registered(str(entry)) or not Path(entry).is_dir():
+        return [entry]
+    files = sorted((*Path(entry).glob("*.yaml"), *Path(entry).glob("*.yml")))
+    if not files:
+        raise RequestError(f"Folder {entry} holds no scenario (.yaml); give a folder that 'greenloop import' wrote.")
+    return [str(file) for file in files]
 
 
 def _cases(request: Request, suite: Suite | None) -> list[tuple[Scenario, Timings]]:
@@ -250,7 +269,7 @@ def _keeps_to(suite: Suite, request: Request) -> bool:
     return (
         all(value is None for value in changed)
         and not request.incidents
-        and all(name in suite.scenarios for name in request.scenarios)
+        and (not suite.scenarios or all(name in suite.scenarios for name in request.scenarios))
     )
 
 

@@ -18,16 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.results import metrics, provenance
+from benchmarks.results import metrics, provenance, road_users
 from benchmarks.results import run_result as results
 from benchmarks.results import sumo_outputs as outputs
 from benchmarks.results.metrics import Horizon, Plan
+from benchmarks.results.road_users import Served
+from benchmarks.run import user_code
 from benchmarks.run.latency_charge import late_step
 from benchmarks.trace import recorder as tracing
 from benchmarks.trace import trace_file as trace
 from controllers import decision_log, registry
 from controllers.base import Controller, ControllerError, RunContext
 from controllers.time_limit import guarded
+from scenarios.demand.footways import footways
+from scenarios.road_users import PERSON
 from scenarios.spec import Scenario
 from sim.engine.moments import Decisions, moments
 from sim.engine.session import Outcome, Session, SessionOptions
@@ -40,6 +44,8 @@ from sim.timings import NATIVE, Timings
 ROAD_INTERVAL_S = 300.0
 #: Planning before a run, or loading a model, may take this long, s.
 RESET_LIMIT_S = 600.0
+#: A simulation is given at least this much processor time for a step, however short a decision may be, s.
+LEAST_STEP_LIMIT_S = 10.0
 #: Incidents that keep vehicles standing on their road whatever the signals do.
 BLOCKING = ("crash", "roadworks", "road_closure")
 
@@ -48,7 +54,8 @@ BLOCKING = ("crash", "roadworks", "road_closure")
 class Cell:
     """What to run.
 
-    One decision of all signals may take ``decision_limit_s`` (0: no limit). ``work_dir`` holds SUMO's files while it
+    One decision of all signals may take ``decision_limit_s`` (0: no limit), and a step of SUMO as much processor time,
+    but at least ``LEAST_STEP_LIMIT_S``. ``work_dir`` holds SUMO's files while it
     runs; a temporary folder when None. ``trace`` asks for a trace beside the result, ``decision_log`` for every
     decision with what the controller can tell of it. With ``charge_latency`` decisions come as late as they are made.
     """
@@ -90,7 +97,7 @@ def stem(cell: Cell, scenario_sha256: str) -> str:
         ControllerError: the controller's parameters cannot be read, or it cannot be made.
     """
     versions, rules = provenance.versions(), cell.rules
-    depends_on = guarded(cell.controller, RESET_LIMIT_S, registry.depends_on, cell.controller)
+    depends_on = user_code.depends_on(cell.controller, RESET_LIMIT_S)
     parameters = {
         "scenario": scenario_sha256,
         "timings": rules,
@@ -125,7 +132,9 @@ def run_cell(cell: Cell, trace_file: Path | None = None, log_file: Path | None =
         edge_interval_s=ROAD_INTERVAL_S,
         trace=trace_file is not None,
         lane_areas_m=controller.lane_areas_m,
+        road_users=True,
         work_dir=cell.work_dir,
+        step_limit_s=max(cell.decision_limit_s, LEAST_STEP_LIMIT_S) if cell.decision_limit_s else 0.0,
     )
     with Session(cell.scenario, cell.seed, cell.timings, options) as session:
         log = None if trace_file is None else tracing.DecisionLog(session.network)
@@ -134,7 +143,7 @@ def run_cell(cell: Cell, trace_file: Path | None = None, log_file: Path | None =
         finally:
             guarded(cell.controller, cell.decision_limit_s, controller.close)
         outcome = session.finish()
-        left = _Left.read(outcome)
+        left = _Left.read(outcome, cell.scenario)
         if trace_file is not None and log is not None:
             scheduled = metrics.match(left.trips, left.plans, _horizon(cell.scenario), ("vehicle", "surge"))
             about = _about(cell, session.network, outcome)
@@ -207,15 +216,34 @@ class _Left:
     plans: dict[str, Plan]
     summary: outputs.Summary
     roads: outputs.Roads
+    served: dict[str, Served]
 
     @classmethod
-    def read(cls, outcome: Outcome) -> _Left:
+    def read(cls, outcome: Outcome, scenario: Scenario) -> _Left:
         """Read them."""
         trips = outputs.read_trips(outcome.files.trips)
         # Only a vehicle that never got in is missing from the trips' roads; the route files are long.
         origins = {} if trips.inserted.all() else outputs.read_origins(outcome.demand.route_files)
         summary, roads = outputs.read_summary(outcome.files.summary), outputs.read_roads(outcome.files.roads)
-        return cls(trips, origins, _plans(outcome, origins), summary, roads)
+        kinds = road_users.kinds_of(trips, outcome.road_users)
+        plans = road_users.with_emergency(_plans(outcome, origins), kinds)
+        horizon = _horizon(scenario)
+        served = road_users.vehicles_served(trips, plans, horizon, kinds, outcome.road_users)
+        if outcome.road_users.walks:
+            on_foot = _persons_served(outcome, scenario.net_file, horizon)
+            served |= {} if on_foot is None else {PERSON: on_foot}
+        return cls(trips, origins, plans, summary, roads, served)
+
+
+def _persons_served(outcome: Outcome, net_file: Path, horizon: Horizon) -> Served | None:
+    ways = footways(net_file, net_file.stat().st_mtime_ns)
+    persons = outputs.read_persons(outcome.files.trips)
+    return road_users.persons_served(
+        persons,
+        horizon,
+        outcome.road_users,
+        lambda walk: ways.walk_m(walk.edges, walk.depart_m, walk.arrival_m),
+    )
 
 
 def _result(cell: Cell, controller: Controller, outcome: Outcome, left: _Left, clock: _Clock) -> results.RunResult:
@@ -245,7 +273,7 @@ def _result(cell: Cell, controller: Controller, outcome: Outcome, left: _Left, c
             "wall_simulation_s": clock.drive_s - decisions_s,
             "real_time_factor": scenario.horizon_s / clock.drive_s,
         },
-        distribution=_distribution(metrics.distribution(left.trips, left.plans, _horizon(scenario))),
+        distribution=_distribution(left, _horizon(scenario)),
     )
 
 
@@ -272,8 +300,12 @@ def _horizon(scenario: Scenario) -> Horizon:
     return Horizon(scenario.begin_s + scenario.warmup_s, scenario.end_s)
 
 
-def _distribution(quantiles: Mapping[str, metrics.Floats]) -> results.Distribution:
-    return results.Distribution(**{name: tuple(np.round(q, 1).tolist()) for name, q in quantiles.items()})
+def _distribution(left: _Left, horizon: Horizon) -> results.Distribution:
+    def rounded(quantiles: Mapping[str, metrics.Floats]) -> dict[str, Any]:
+        return {name: tuple(np.round(values, 1).tolist()) for name, values in quantiles.items()}
+
+    vehicles = rounded(metrics.distribution(left.trips, left.plans, horizon))
+    return results.Distribution(**vehicles, users_delay_s=rounded(road_users.user_distribution(left.served)))
 
 
 def _counters(cell: Cell, controller: Controller) -> metrics.Metrics:
@@ -293,6 +325,7 @@ def _metrics(scenario: Scenario, outcome: Outcome, left: _Left) -> metrics.Metri
     elements = {name for name, origin in left.origins.items() if origin.is_vehicle}
     return {
         **metrics.trip_metrics(trips, plans, horizon),
+        **road_users.user_metrics(left.served),
         "delay_resco_s": metrics.resco_delay(trips, plans, horizon, elements),
         **metrics.network_metrics(left.summary, horizon),
         **metrics.safety_metrics(outputs.read_statistics(outcome.files.statistics)),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from scenarios.demand.scheduled_trips import Schedule, schedule
 from scenarios.incidents import scheduled_incidents as incidents
 from scenarios.incidents.incident import ScheduledIncident
 from scenarios.spec import Demand, IncidentRates, Scenario, ScenarioError
@@ -46,6 +48,32 @@ def planned_incidents(scenario: Scenario, network: Network, seed: int) -> tuple[
         ScenarioError: a listed one does not fit, or there is no place for a drawn one.
     """
     return incidents.schedule(scenario, network.roads, seed, signalled=frozenset(network.lane_edge))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A scenario that SUMO runs, as its first run will be."""
+
+    network: Network
+    demand: Schedule
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth knowing about the traffic, one sentence each."""
+        note = self.demand.unroutable_note()
+        return () if note is None else (note,)
+
+
+def check_scenario(scenario: Scenario, seed: int) -> Checked:
+    """Read everything that a run reads, as a run reads it; every command that takes a scenario asks here.
+
+    Raises:
+        NetworkError, ScenarioError: one sentence about what a run would stop at.
+    """
+    network = Network.read(scenario.net_file)
+    planned_incidents(scenario, network, seed)
+    demand = schedule(scenario, seed)  # cached: the runs find it done
+    return Checked(network, demand)
 
 
 def possible_rates(

@@ -37,12 +37,14 @@ class SweepProgress:
     ) -> None:
         self._bar.stop()
 
-    def begin(self, total: int, resumed: int) -> None:
-        """Say how many runs there are and how many are there already."""
+    def begin(self, total: int, resumed: int, cost: str = "") -> None:
+        """Say how many runs there are, how many are there already, and what the others will cost."""
         self._total, self._done = total, resumed
         self._task = self._bar.add_task("Running", total=total, completed=resumed, left="")
         kept = f" ({resumed} finished before, kept)" if resumed else ""
-        self.console.print(f"{total} run{'' if total == 1 else 's'}{kept}")
+        self.console.print(
+            f"{total} run{'' if total == 1 else 's'}{kept}{', ' if cost.startswith('about') else ' '}{cost}".rstrip()
+        )
 
     def finished(self, cell: Cell, problem: str | None, left_s: float) -> None:
         """Count a cell; print it where there is no bar, and a failure anywhere."""

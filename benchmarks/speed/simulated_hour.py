@@ -1,4 +1,4 @@
-"""What a simulated hour costs beside the plain ``sumo`` program, measured in one run: ``make bench``.
+"""What a simulated hour costs beside the plain ``sumo`` program, and a step beside sumo-rl: ``make bench``.
 
 Each round runs every way once, so that a machine that is busy for a while is busy for all; ratios are taken round by
 round and their median is reported. The start of the session's Python process, measured in the same round, is left out:
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.results import provenance
+from benchmarks.speed.environment import NETWORKS, first_minutes, steps
 from controllers import registry as controllers
 from controllers.base import RunContext
 from scenarios import registry
@@ -107,19 +108,35 @@ def hour(name: str, rounds: int) -> dict[str, float]:
 
 
 def sweep_speedup(rounds: int) -> float:
-    """How many times faster two workers finish eight cells than one."""
+    """How many times faster two workers finish the quick suite than one."""
     gains = []
     for _ in range(rounds):
         seconds = {}
         for workers in (1, 2):
             with tempfile.TemporaryDirectory() as folder:
-                command = [sys.executable, "-m", "benchmarks.cli.main", "run", "--scenario", "cologne8", "--seeds", "4"]
-                command += ["--controller", "greedy", "--controller", "max_pressure", "--no-figures"]
+                command = [sys.executable, "-m", "benchmarks.cli.main", "run", "--suite", "quick", "--no-figures"]
                 start = time.perf_counter()
                 subprocess.run([*command, "--workers", str(workers), "--out", folder], check=True, capture_output=True)
                 seconds[workers] = time.perf_counter() - start
         gains.append(seconds[1] / seconds[2])
     return statistics.median(gains)
+
+
+def decision_ms(spec: str = "phase_net", name: str = "grid4x4", minutes: float = 10.0) -> float:
+    """Milliseconds that a controller takes for one due signal, all due signals together; the median decision."""
+    scenario = first_minutes(name, minutes)
+    each_ms: list[float] = []
+    with Session(scenario, seed=1) as session:
+        controller = controllers.make(spec)
+        controller.context = RunContext(scenario, 1, NATIVE)
+        observation = session.start()
+        controller.reset(session.network, 1)
+        while not session.done:
+            start = time.perf_counter()
+            decisions = controller.act(observation)
+            each_ms += [1e3 * (time.perf_counter() - start) / len(decisions)] if decisions else []
+            observation = session.step(decisions)
+    return statistics.median(each_ms)
 
 
 def large_city(name: str = "city-300-902") -> dict[str, float]:
@@ -159,7 +176,9 @@ def main() -> None:
         "machine": provenance.machine(),
         "cologne8": hour("cologne8", chosen.rounds),
         "grid4x4": hour("grid4x4", chosen.rounds),
-        "two_workers_speedup": sweep_speedup(3),
+        "environment": {name: steps(name, chosen.rounds) for name in NETWORKS},
+        "phase_net_ms_a_signal_of_16": decision_ms(),
+        "two_workers_speedup": sweep_speedup(1),
         "large_city_max_pressure": large_city(),
     }
     text = json.dumps(report, indent=2)

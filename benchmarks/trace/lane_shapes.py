@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scenarios.common.input_files import top_elements
+from scenarios.common.net_values import WHAT
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -73,7 +75,7 @@ def read(net_file: Path) -> StreetMap:
     """Read the shapes of a network that a run has used.
 
     Raises:
-        OSError, ElementTree.ParseError, ValueError: the file has gone or has changed since.
+        ValueError: the file has gone or has changed since.
     """
     ids, widths, motor, lines, junctions = [], [], [], [], []
     for element in _elements(net_file):
@@ -94,11 +96,7 @@ def read(net_file: Path) -> StreetMap:
 
 def _elements(net_file: Path) -> Iterator[ElementTree.Element]:
     """Edges and junctions one by one, so that a large network stays small in memory."""
-    with gzip.open(net_file) if net_file.suffix == ".gz" else net_file.open("rb") as file:
-        for _, element in ElementTree.iterparse(file, events=("end",)):
-            if element.tag in ("edge", "junction"):
-                yield element
-                element.clear()
+    yield from (element for element in top_elements(net_file, WHAT) if element.tag in ("edge", "junction"))
 
 
 def _points(shape: str) -> list[tuple[float, float]]:

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmarks.results.run_result import write_bytes
 from benchmarks.trace.lane_shapes import Shapes, StreetMap
+from scenarios.common.files import FileError, parse_json, read_arrays
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -286,9 +285,9 @@ def load(path: Path | str) -> Trace:
         TraceError: the file is missing, truncated, no trace, or of another schema version.
     """
     try:
-        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            text = json.loads(bytes(file["header"]))
-            arrays = {name: np.cumsum(file[name], dtype=np.int64) for name in file.files if name != "header"}
+        packed = read_arrays(Path(path))
+        text = parse_json(packed.pop("header").tobytes())
+        arrays = {name: np.cumsum(values, dtype=np.int64) for name, values in packed.items()}
         version = text["about"]["schema_version"]
         if version != SCHEMA_VERSION:
             raise TraceError(
@@ -296,16 +295,15 @@ def load(path: Path | str) -> Trace:
                 "run its cell again with --trace."
             )
         return _trace(text, arrays)
-    except OSError as error:
-        raise TraceError(f"Trace {path} cannot be read ({error.strerror or error}); check the path.") from error
     except TraceError:
         raise
+    except FileError as error:
+        hint = "check the path" if isinstance(error.__cause__, OSError) else "delete it and run its cell again"
+        raise TraceError(f"Trace {path} {error}; {hint} with --trace.") from error
     except (ValidationError, ValueError, KeyError, TypeError, IndexError, EOFError, AttributeError) as error:
         raise TraceError(
             f"Trace {path} is truncated or no greenloop trace; delete it and run its cell again with --trace."
         ) from error
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise TraceError(f"Trace {path} is truncated; delete it and run its cell again with --trace.") from error
 
 
 def _trace(text: dict[str, Any], arrays: dict[str, Ints]) -> Trace:

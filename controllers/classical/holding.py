@@ -22,7 +22,7 @@ class Holding(Greedy):
 
     The factor is ``1 + hold_per_s * intergreen``, and 1 once nobody is left within 50 m of the stop line. Plain greedy
     changes so often that with 5 s of intergreen half the time is yellow; a fixed margin in vehicles starves the side
-    roads of quiet junctions; a factor does neither (llm/EXPERIMENTS.md, section 1, has the figures).
+    roads of quiet junctions; a factor does neither (docs/experiments, section 1, has the figures).
 
     Args:
         detection_m: 50, 100 or 200, the bounds of the observation's zones.

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from controllers.base import ControllerError, RunContext
 from scenarios.common.sumo_tools import cache_root, cached, run_tool
 from scenarios.demand.scheduled_trips import schedule
-from scenarios.spec import Scenario, ScenarioError
+from scenarios.spec import ScenarioError
 from sim.network import Network
 
 #: The demand is drawn with this seed, whatever the run's: the engineer counted on another day.
@@ -31,9 +31,10 @@ class Planner:
             raise ControllerError(f"{name} plans from the scenario's demand; run it through greenloop run or make_env.")
         self.name, self.context, self.network = name, context, network
         try:
-            self.route_files = schedule(context.scenario, PLANNING_SEED).route_files
+            planned = schedule(context.scenario, PLANNING_SEED)
         except ScenarioError as error:
             raise ControllerError(f"{name} cannot plan: {error}") from error
+        self.route_files, self.additional_files = planned.route_files, planned.additional_files
 
     def plan(self, options: Sequence[object], make: Callable[[Path, Path], Plan]) -> Plan:
         """Return numbers per signal id: from the cache, or from ``make(routed file, empty folder)``.
@@ -54,29 +55,29 @@ class Planner:
     def _write(self, draft: Path, make: Callable[[Path, Path], Plan]) -> None:
         with TemporaryDirectory() as scratch:
             routed = Path(scratch) / "routed.rou.xml"
-            _route(self.context.scenario, self.route_files, routed)
+            self._route(routed)
             (draft / "plan.json").write_text(json.dumps(make(routed, Path(scratch))))
+
+    def _route(self, output: Path) -> None:
+        """Give every vehicle a route: the tools read no trips."""
+        options: list[object] = ["--ignore-errors", "--skip-new-routes", "--unsorted-input", "--no-step-log"]
+        options += ["--no-warnings", "--xml-validation", "never", "--alternatives-output", "NUL"]
+        if self.additional_files:
+            options += ["--additional-files", self.additional_files]
+        scenario = self.context.scenario
+        arguments = ["-n", scenario.net_file, "-r", self.route_files, "-o", output, *options]
+        run_tool("duarouter", arguments, f"routing {scenario.name}")
 
     def _key(self, options: Sequence[object]) -> str:
         scenario = self.context.scenario
         digest = hashlib.sha256()
-        for file in (scenario.net_file, *self.route_files, *scenario.additional_files):
+        for file in (scenario.net_file, *self.route_files, *self.additional_files):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         times = (scenario.begin_s, scenario.warmup_s, scenario.end_s)
         timings = sorted(self.context.timings.as_dict().items())
         facts = (_PLAN_VERSION, version("eclipse-sumo"), times, timings, *options)
         digest.update(repr(facts).encode())
         return digest.hexdigest()[:32]
-
-
-def _route(scenario: Scenario, route_files: tuple[Path, ...], output: Path) -> None:
-    """Give every vehicle a route: the tools read no trips."""
-    options = ["--ignore-errors", "--skip-new-routes", "--unsorted-input", "--no-step-log", "--no-warnings"]
-    options += ["--xml-validation", "never", "--alternatives-output", "NUL"]
-    if scenario.additional_files:
-        options += ["--additional-files", ",".join(map(str, scenario.additional_files))]
-    arguments = ["-n", scenario.net_file, "-r", ",".join(map(str, route_files)), "-o", output, *options]
-    run_tool("duarouter", arguments, f"routing {scenario.name}")
 
 
 def read_programs(file: Path) -> dict[str, ElementTree.Element]:

@@ -68,12 +68,12 @@ def retimed(signal: Signal, timings: Timings) -> Program:
     spare_s = [max(0.0, green_s - minimum_s) for green_s, minimum_s in zip(native_s, least_s, strict=True)]
     cycle_s = sum(step.duration_s for step in signal.program)
     left_s = cycle_s - sum(row.duration_s for row in with_greens(signal, least_s, timings).rows)
-    shares_s = _shares(left_s, spare_s)
+    shares_s = whole_shares(left_s, spare_s)
     return with_greens(signal, [a + b for a, b in zip(least_s, shares_s, strict=True)], timings)
 
 
-def _shares(total_s: float, weights: Sequence[float]) -> list[float]:
-    """Split ``total_s`` in proportion to the weights, in whole seconds; a fraction of a second goes to the largest."""
+def whole_shares(total_s: float, weights: Sequence[float]) -> list[float]:
+    """Split ``total_s`` in proportion to the weights, in whole numbers; a fraction of one goes to the largest."""
     if total_s <= 0 or not weights:
         return [0.0] * len(weights)
     if not any(weights):

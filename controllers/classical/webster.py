@@ -11,6 +11,9 @@ from controllers.classical.fixed_time import ProgramController
 from controllers.classical.planning import Planner, read_programs
 from controllers.classical.timed_programs import green_rows, intergreen_s, with_greens
 from controllers.parameters import check_number
+from scenarios.common.clock import format_seconds
+from scenarios.common.input_files import top_elements
+from scenarios.common.net_values import WHAT
 from scenarios.common.sumo_tools import run_tool
 from sim.network import Network, Signal
 from sim.signals import Decision
@@ -95,7 +98,7 @@ class Webster(ProgramController):
         wanted = {signal.id for signal in signals}
         skipped = [signal.id for signal in self.network.signals if signal.id not in wanted]
         arguments: list[object] = ["-n", self.network.net_file, "-r", routed, "-o", output]
-        arguments += ["-b", f"{planner.context.scenario.begin_s + planner.context.scenario.warmup_s:g}"]
+        arguments += ["-b", format_seconds(planner.context.scenario.begin_s + planner.context.scenario.warmup_s)]
         arguments += ["-y", yellow_s, "-l", yellow_s, "-a", all_red_s, "-g", self._timings.min_green_s]
         arguments += ["--min-cycle", round(self.min_cycle_s), "--max-cycle", round(self.max_cycle_s)]
         arguments += ["--green-filter-time", round(self.keep_below_s)]
@@ -107,9 +110,7 @@ class Webster(ProgramController):
 def _one_connection_per_link(net_file: Path) -> dict[str, int]:
     """Number of links of each signal whose links 0, 1, 2, ... belong to exactly one connection each."""
     links: dict[str, list[int]] = defaultdict(list)
-    for _, element in ElementTree.iterparse(net_file):
+    for element in top_elements(net_file, WHAT):
         if element.tag == "connection" and element.get("tl"):
             links[element.get("tl", "")].append(int(element.get("linkIndex", "-1")))
-        if element.tag in ("edge", "junction"):
-            element.clear()
     return {name: len(found) for name, found in links.items() if sorted(found) == list(range(len(found)))}

@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from controllers.base import Controller, ControllerError
-from llm.tasks.decide.facts import phase_facts
+from llm.tasks.decide.facts import PhaseFacts
 from llm.tasks.decide.phase_net import FILE, SHIPPED, PhaseNet, PhaseNetError
 from sim.network import Network
 from sim.observation import Observation
@@ -47,15 +49,18 @@ class PhaseNetController(Controller):
         """
         super().reset(network, seed)
         self._net = self._load()
+        self._facts: PhaseFacts | None = None
+        self._timings = NATIVE
 
     def act(self, observation: Observation) -> Mapping[str, Decision | int]:
         """Return the best phase of each due signal."""
         timings = self.context.timings if self.context else NATIVE
-        return {
-            signal.id: int(self._net.scores(phase_facts(self.network, signal, observation, timings)).argmax())
-            for signal in self.network.controllable
-            if observation.due[signal.index]
-        }
+        if self._facts is None or timings != self._timings:
+            self._facts, self._timings = PhaseFacts(self.network, self.network.controllable, timings), timings
+        facts = np.split(self._facts.of(observation), self._facts.starts[1:])
+        due = [place for place, signal in enumerate(self._facts.signals) if observation.due[signal.index]]
+        chosen = self._net.choose([facts[place] for place in due])
+        return {self._facts.signals[place].id: phase for place, phase in zip(due, chosen, strict=True)}
 
     def _load(self) -> PhaseNet:
         try:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from controllers.base import Controller, ControllerError
 from llm.tasks.decide.facts import FACTS, phase_facts
+from scenarios.common.files import read_arrays, read_json
 from sim.network import Network, Signal
 from sim.observation import Observation
 from sim.signals import Decision
@@ -123,7 +124,7 @@ def load_policy(folder: Path) -> tuple[PhasePolicy, dict[str, Any]]:
 
 def _read_card(file: Path) -> dict[str, Any]:
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
+        card = read_json(file, allow_nan=True)
     except (OSError, ValueError) as error:
         line = " ".join(str(error).split())[:120]
         raise ControllerError(f"The card {file} is damaged ({line}); copy or train the policy again.") from error
@@ -135,8 +136,8 @@ def _read_card(file: Path) -> dict[str, Any]:
 
 def _read_weights(file: Path, columns: tuple[str, ...]) -> PhasePolicy:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            layers = tuple((arrays[f"w{k}"], arrays[f"b{k}"]) for k in range(len(arrays.files) // 2))
+        arrays = read_arrays(file)
+        layers = tuple((arrays[f"w{k}"], arrays[f"b{k}"]) for k in range(len(arrays) // 2))
         policy = PhasePolicy(layers, columns)
         if not np.isfinite(policy.scores(np.ones((1, len(COLUMNS)), np.float32))).all():
             raise ValueError("weights that are no numbers")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llm.backbone.default_model import GGUF_SHA256, NAME, WHEEL, BackboneError
+from scenarios.common.files import read_json
 
 FILE, TEXT = "greenloop.json", "CARD.md"
 #: What lies beside the weights of a task's head: ``forecast_head.json``, say.
@@ -73,7 +74,7 @@ def _head_text(folder: Path) -> str:
 
 def _one_head(file: Path) -> str:
     try:
-        head = json.loads(file.read_text(encoding="utf-8"))
+        head = read_json(file, allow_nan=True)
     except (OSError, ValueError):
         return ""
     reads = (
@@ -96,7 +97,7 @@ def read_card(folder: Path) -> Card | None:
     if not file.is_file():
         return None
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file, allow_nan=True)
         lists = {name: tuple(found.get(name, ())) for name in ("commands", "results", "limits")}
         card = Card(
             **{**found, **lists, "task": _OLD_NAMES.get(found.get("task", _OLDEST), found.get("task", _OLDEST))}

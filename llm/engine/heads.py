@@ -15,6 +15,7 @@ from torch import nn
 
 from llm.backbone.loading import BackboneError
 from llm.tasks.questions import Answer, Choice, Quantiles
+from scenarios.common.files import read_json
 
 Kind = Answer
 
@@ -216,7 +217,7 @@ def load_head(folder: Path, task: str, kind: Kind, versions: dict[str, int]) -> 
             f"Folder {folder} holds no {head_file(folder, task).name}; run 'greenloop train {task}' to make one."
         )
     try:
-        about = json.loads(about_file(folder, task).read_text(encoding="utf-8"))
+        about = read_json(about_file(folder, task), allow_nan=True)
         noted = {name: about[name] for name in versions}
         if missing := {"base", "base_sha256", "adapter_sha256", "layers"} - set(about):
             raise ValueError(f"{about_file(folder, task).name} lacks {', '.join(sorted(missing))}")

@@ -3,7 +3,7 @@
 A model that was not trained here answers as any language model does: with the token after the text's last one. An
 adapter of ``greenloop train`` answers line by line: how strongly the model says a row's mark again where the line of
 its facts has just ended in it. Each score then comes from a place that has seen that row's facts (and those above it),
-no place has to compare them all, and the model learns many times sooner (llm/EXPERIMENTS.md, section 15).
+no place has to compare them all, and the model learns many times sooner (docs/experiments, section 15).
 
 One prefill over all texts, no generation. Texts are padded on the right: attention is causal, so no token of a text
 ever sees its padding, and neither mask nor position ids are needed. Only the marks' rows of the output matrix are

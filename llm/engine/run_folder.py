@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from llm.records.shards import write_bytes
 from llm.tasks.base import TaskError
+from scenarios.common.files import read_json
 
 SETTINGS_FILE, METRICS_FILE, BEFORE_FILE = "training.json", "metrics.json", "before.json"
 #: The whole configuration, as ``greenloop train`` reads it.
@@ -34,7 +35,7 @@ def claim(out: Path, about: Mapping[str, Any], defaults: Mapping[str, Any]) -> N
         write_bytes(file, json.dumps(about, indent=1).encode())
         return
     try:
-        noted = {**defaults, **json.loads(file.read_text(encoding="utf-8"))}
+        noted = {**defaults, **read_json(file, allow_nan=True)}
     except (OSError, ValueError, TypeError) as error:
         raise TaskError(f"Settings {file} are damaged; choose another folder, or delete this one.") from error
     if differing := sorted(key for key in about if noted.get(key) != json.loads(json.dumps(about[key]))):
@@ -64,7 +65,7 @@ def note_before(out: Path, measured: dict[str, float]) -> dict[str, float]:
 
 def _read(file: Path, key: str) -> dict[str, Any]:
     try:
-        found = dict(json.loads(file.read_text(encoding="utf-8")))
+        found = dict(read_json(file, allow_nan=True))
     except (OSError, ValueError, TypeError):
         return {}
     return found if key in found else {}
@@ -85,6 +86,6 @@ def _is_complete(folder: Path) -> bool:
         for weights in folder.glob("*.safetensors"):
             with safe_open(weights, "pt"):
                 pass
-        return "global_step" in json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+        return "global_step" in read_json(folder / "trainer_state.json", allow_nan=True)
     except (OSError, ValueError, TypeError, SafetensorError):
         return False

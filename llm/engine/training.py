@@ -115,7 +115,7 @@ def check_training(task: Task[Any], training: Training) -> None:
         raise TaskError(f"Task '{task.name}' has no method '{training.method}'; choose one of {', '.join(methods)}.")
     if training.precision not in PRECISIONS:
         raise TaskError(f"There is no precision '{training.precision}'; choose one of {', '.join(PRECISIONS)}.")
-    if training.start is None:
+    if training.start is None or training.method == "frozen":  # what is frozen may be any task's
         return
     if training.method == "full":
         raise TaskError("A full training changes the model itself: give the model's folder as model, and no start.")

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import tempfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,10 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from filelock import FileLock, Timeout
 
+from scenarios.common.files import FileError, parse_json, read_bytes, read_json, unpacked
+
+#: Largest records of one run, unpacked, bytes.
+MOST_SHARD_BYTES = 500_000_000
 MANIFEST = "manifest.json"
 #: What older manifests call their kind of records; the oldest do not say.
 _OLD_KINDS = {"decision": "decide"}
@@ -88,9 +91,9 @@ class Shards(Generic[Record]):
             RecordError: the file is damaged, or holds other records.
         """
         try:
-            rows = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
-        except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise RecordError(f"Records {path} are damaged ({error}); delete the file and collect again.") from error
+            rows = [parse_json(line) for line in unpacked(read_bytes(path), MOST_SHARD_BYTES).splitlines()]
+        except FileError as error:
+            raise RecordError(f"Records {path} are damaged: it {error}; delete the file and collect again.") from error
         try:
             return [self.record(row) for row in rows]
         except (KeyError, TypeError, ValueError) as error:
@@ -155,7 +158,7 @@ class Shards(Generic[Record]):
             RecordError: there is none, it is damaged, or the records are of another kind or version.
         """
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest = read_json(folder / MANIFEST, allow_nan=True)
             kind = manifest.get("kind", "decision")
             kind = _OLD_KINDS.get(kind, kind)
             version, form = manifest["prompt_version"], manifest["format"]

@@ -7,11 +7,12 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import Protocol
-from xml.etree import ElementTree
 
 from llm.records.shards import RecordError, file_sha256
 from scenarios import registry, resco
 from scenarios.city import generator as city
+from scenarios.common.input_files import top_elements
+from scenarios.common.net_values import WHAT
 from scenarios.incidents.wordings import WORDINGS
 from scenarios.spec import Scenario, ScenarioError
 
@@ -126,11 +127,10 @@ def _layout(net_file: Path) -> str:
     """
     places: list[tuple[int, int]] = []
     try:
-        for _, element in ElementTree.iterparse(net_file):
+        for element in top_elements(net_file, WHAT):
             if element.tag == "junction" and element.get("type") != "internal":
                 places.append((round(100 * float(element.attrib["x"])), round(100 * float(element.attrib["y"]))))
-            element.clear()
-    except (OSError, ElementTree.ParseError, KeyError, ValueError) as error:
+    except (KeyError, ValueError) as error:
         raise RecordError(f"Network {net_file} cannot be read ({error}); give a network of SUMO's.") from error
     places.sort()
     relative = [(x - places[0][0], y - places[0][1]) for x, y in places]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import filelock
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from llm.remote.options import EndpointError, EndpointOptions
 from llm.remote.wire import RequestError
+from scenarios.common.files import FileError, read_bytes
 
 
 class Sums(BaseModel):
@@ -18,10 +20,10 @@ class Sums(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    requests: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    cost: float = 0.0
+    requests: Annotated[int, Field(ge=0)] = 0
+    tokens_in: Annotated[int, Field(ge=0)] = 0
+    tokens_out: Annotated[int, Field(ge=0)] = 0
+    cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
     def add(self, requests: int, tokens_in: int, tokens_out: int, cost: float) -> None:
         """Add one request's."""
@@ -117,11 +119,13 @@ class Budget:
             return
         try:
             with filelock.FileLock(f"{file}.lock"):
-                self._all = Sums.model_validate_json(file.read_bytes()) if file.exists() else Sums()
+                self._all = Sums.model_validate_json(read_bytes(file, 10_000)) if file.exists() else Sums()
                 yield
                 new = file.with_name(f"{file.name}.new")
                 new.write_text(self._all.model_dump_json())
                 new.replace(file)
+        except FileError as error:
+            raise EndpointError(f"endpoint: the ledger {file} {error}; choose another.") from None
         except ValidationError:
             raise EndpointError(f"endpoint: {file} is no ledger of ours; move it away or choose another.") from None
         except OSError as error:

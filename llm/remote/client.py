@@ -22,12 +22,16 @@ from llm.remote.budget import Budget
 from llm.remote.http import Http, one_line
 from llm.remote.options import EndpointError, EndpointOptions
 from llm.remote.recorded_answers import Recorded, Recording
+from llm.remote.redaction import without_key
 from llm.remote.wire import Answer, Dialect, Question, RequestError
+from scenarios.common.files import FileError, read_bytes
 
 #: What is asked before a run, to find what is wrong with a server and which requests it takes.
 PROBE = Question(wire.EXAMPLE[0][1], phases=2)
 #: Dialects by address, model and mode, so that each is learnt once in a process.
 _LEARNT: dict[tuple[str | None, str | None, str], Dialect] = {}
+#: Longest system message.
+MOST_SYSTEM_BYTES = 1_000_000
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
 
 
@@ -65,6 +69,13 @@ class EndpointClient:
         if self.options.replay is not None:
             return
         self._key = _key(self.options.key_env)
+        for name in ("url", "model"):
+            value = str(getattr(self.options, name))
+            if without_key(value, self._key) != value:
+                raise EndpointError(
+                    f"endpoint: {name} repeats the key of {self.options.key_env}, and would be written into results; "
+                    "leave it out there."
+                )
         self.budget.check()
         self._http = Http(self._key, self.options.concurrent)
         try:
@@ -274,8 +285,10 @@ def _system(options: EndpointOptions) -> str:
     if options.system is None:
         return wire.SYSTEM if options.mode == "chat" else ""
     try:
-        return options.system.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_bytes(options.system, MOST_SYSTEM_BYTES).decode("utf-8")
+    except FileError as error:
+        raise EndpointError(f"endpoint: system={options.system} {error}.") from None
+    except UnicodeDecodeError as error:
         raise EndpointError(f"endpoint: system={options.system} cannot be read ({one_line(error)}).") from None
 
 

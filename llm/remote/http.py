@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 import threading
 from collections.abc import Coroutine
@@ -12,7 +11,9 @@ from typing import Any, TypeVar
 import httpx2
 
 from llm.remote.options import EndpointError
-from llm.remote.wire import RequestError, without_key
+from llm.remote.redaction import hide_from_logs, show_in_logs, without_key, without_secrets
+from llm.remote.wire import MAX_DETAIL, RequestError
+from scenarios.common.errors import shorten
 
 #: No answer of ours is longer; a server that sends more is stopped there.
 MAX_REPLY_BYTES = 1_000_000
@@ -36,14 +37,15 @@ class Http:
     def __init__(self, key: str, concurrent: int) -> None:
         self._key, self._concurrent = key, concurrent
         self._problem: Exception | None = None
+        self._hiding = hide_from_logs(key)
         ready = threading.Event()
         self.thread = threading.Thread(target=self._live, args=[ready], daemon=True, name="endpoint")
         self.thread.start()
         ready.wait()
         if self._problem is not None:
             raise EndpointError(
-                f"endpoint: no HTTP client can be made ({one_line(self._problem)}); look at the variables HTTP_PROXY, "
-                "HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE."
+                f"endpoint: no HTTP client can be made ({self._words(self._problem)}); look at the variables "
+                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE."
             )
 
     def run(self, work: Coroutine[Any, Any, ValueT]) -> ValueT:
@@ -59,6 +61,7 @@ class Http:
         """Cancel what is under way and end the thread."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self.thread.join(timeout=5.0)
+        show_in_logs(self._hiding)
 
     async def post(self, address: str, request: dict[str, Any], timeout_s: float) -> tuple[int, dict[str, str], str]:
         """Status, headers and text of the answer, in none of which the key is repeated.
@@ -73,12 +76,30 @@ class Http:
                     data += chunk
                     if len(data) > MAX_REPLY_BYTES:
                         raise RequestError("malformed", f"its answer is longer than {MAX_REPLY_BYTES:,} bytes")
-                headers = {name: without_key(value.encode(), self._key) for name, value in response.headers.items()}
+                headers = {without_key(k, self._key): without_key(v, self._key) for k, v in response.headers.items()}
                 return response.status_code, headers, without_key(bytes(data), self._key)
         except TimeoutError:
             raise RequestError("timeout", f"no answer within {timeout_s:g} s", retry=True) from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise _unreachable(error) from None
+            raise self._unreachable(error) from None
+
+    def _unreachable(self, error: Exception) -> RequestError:
+        """What kept a request from getting through.
+
+        A connection that broke is tried again, one never made is not. The words may be the server's own: a status line
+        that is none.
+        """
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ssl.SSLError):
+                return RequestError("unreachable", f"the encrypted connection failed ({self._words(cause)})")
+            cause = cause.__cause__ or cause.__context__
+        broke = isinstance(error, (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError))
+        what = "connection lost" if broke else "no connection"
+        return RequestError("unreachable", f"{what} ({self._words(error)})", broke)
+
+    def _words(self, error: BaseException) -> str:
+        return one_line(without_secrets(str(error), self._key) or type(error).__name__)
 
     def _live(self, ready: threading.Event) -> None:
         try:
@@ -93,8 +114,6 @@ class Http:
         headers = {"User-Agent": "greenloop"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-            # its debug lines show the headers that a server sends, which may repeat the key
-            logging.getLogger("httpcore2").setLevel(logging.INFO)
         limits = httpx2.Limits(max_connections=self._concurrent, keepalive_expiry=_IDLE_S)
         async with httpx2.AsyncClient(headers=headers, timeout=None, limits=limits) as self._client:
             self.slots, self._stop = asyncio.Semaphore(self._concurrent), asyncio.Event()
@@ -107,17 +126,6 @@ class Http:
             await asyncio.gather(*others, return_exceptions=True)
 
 
-def _unreachable(error: Exception) -> RequestError:
-    """What kept a request from getting through; a connection that broke is tried again, one never made is not."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return RequestError("unreachable", f"the encrypted connection failed ({one_line(cause)})")
-        cause = cause.__cause__ or cause.__context__
-    broke = isinstance(error, (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError))
-    return RequestError("unreachable", f"{'connection lost' if broke else 'no connection'} ({one_line(error)})", broke)
-
-
-def one_line(error: BaseException) -> str:
-    """The error's own words; its class where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+def one_line(said: BaseException | str) -> str:
+    """The error's own words, cut; its class where it has none."""
+    return shorten(str(said), MAX_DETAIL) or type(said).__name__

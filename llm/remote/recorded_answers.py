@@ -13,6 +13,10 @@ import filelock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llm.remote.options import EndpointError
+from scenarios.common.files import FileError, opened
+
+#: Largest recording, and most that other runs add between two looks, bytes.
+MOST_ADDED_BYTES = 500_000_000
 
 
 class Recorded(BaseModel):
@@ -70,11 +74,16 @@ class Recording:
     def _read(self) -> None:
         """Take in the whole lines that were added since the last time."""
         try:
-            with self.path.open("rb") as stream:
+            with opened(self.path) as stream:
                 stream.seek(self._read_bytes)
-                data = stream.read()
-        except OSError as error:
-            raise EndpointError(f"endpoint: {self.path} cannot be read ({error.strerror or error}).") from error
+                data = stream.read(MOST_ADDED_BYTES + 1)
+        except FileError as error:
+            raise EndpointError(f"endpoint: {self.path} {error}.") from error
+        if len(data) > MOST_ADDED_BYTES:
+            raise EndpointError(
+                f"endpoint: {self.path} is larger than {MOST_ADDED_BYTES / 1e6:g} MB, the most that is read; "
+                "record anew."
+            )
         whole = data[: data.rfind(b"\n") + 1]
         for line in whole.splitlines():
             self._read_lines += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
@@ -46,8 +45,6 @@ FORMATS = ("json_schema", "json_object", "plain")
 #: Statuses by which servers refuse a field that they do not know.
 REFUSALS = (400, 415, 422, 501)
 MAX_DETAIL = 200
-#: Shorter keys are no secrets but placeholders for servers at home, such as EMPTY, and may be ordinary words.
-_SECRET_CHARS = 8
 
 #: Why a decision came from the fallback.
 REASONS = (
@@ -195,16 +192,6 @@ class Reply(BaseModel):
     def cut(self) -> bool:
         """Whether the answer stopped because it was too long."""
         return self.choices[0].finish_reason == "length"
-
-
-def without_key(data: bytes, key: str) -> str:
-    """A body as text that does not repeat the key, however its JSON escapes it: some servers do, in errors."""
-    text = data.decode("utf-8", "replace")
-    if len(key) < _SECRET_CHARS:
-        return text
-    with contextlib.suppress(ValueError, RecursionError):
-        text = json.dumps(json.loads(text))  # one way to escape
-    return text.replace(key, "[key]").replace(json.dumps(key)[1:-1], "[key]")
 
 
 def read_reply(text: str) -> Reply:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from scenarios.city.network import edge_id
 from scenarios.city.street_plan import ARTERIAL, COLLECTOR, Node, Plan, Section
+from scenarios.common.clock import format_seconds
 from scenarios.common.sumo_tools import run_tool
 
 #: Hour of the day -> level of traffic (1 is the peak), share of trips to work and the like, and back home; the rest
@@ -239,7 +240,9 @@ def _relations_xml(
     root = ElementTree.Element("data")
     starts = np.arange(begin_s, end_s, _QUARTER_S)
     for start_s, stop_s in pairwise([*starts, end_s]):
-        interval = ElementTree.SubElement(root, "interval", {"id": "q", "begin": f"{start_s:g}", "end": f"{stop_s:g}"})
+        interval = ElementTree.SubElement(
+            root, "interval", {"id": "q", "begin": format_seconds(start_s), "end": format_seconds(stop_s)}
+        )
         expected = trips * (stop_s - start_s) / (end_s - begin_s) * rng.uniform(0.88, 1.12)
         counts = rng.multinomial(round(expected), shares.ravel()).reshape(shares.shape)
         for i, j in zip(*np.nonzero(counts), strict=True):

@@ -20,7 +20,7 @@ from scenarios.city import programs as city_programs
 from scenarios.city import street_plan as streets
 from scenarios.common.sumo_tools import cache_root, cached, sumo_version
 from scenarios.demand import trial_run as trial
-from scenarios.demand.scheduled_trips import write_routes
+from scenarios.demand.route_files import write_routes
 from scenarios.spec import Scenario, ScenarioError, read_yaml
 
 VERSION = 4  # raise it whenever the same seed gives another city

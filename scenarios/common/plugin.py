@@ -25,7 +25,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
+from scenarios.common.errors import shorten
+
 Kind = TypeVar("Kind")
+#: Letters of an error of a plug-in's own.
+MOST_SAID = 300
 
 
 @dataclass(frozen=True)
@@ -180,4 +184,4 @@ def _where(error: BaseException, file: str) -> str:
         line = passed[-1] if passed else None
     place = f" ({Path(file).name}, line {line})" if line else ""
     text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{type(error).__name__}: {' '.join(text.split()).rstrip('.: ')}{place}."
+    return f"{type(error).__name__}: {shorten(text, MOST_SAID).rstrip('.: ')}{place}."

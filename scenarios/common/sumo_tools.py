@@ -15,8 +15,10 @@ from pathlib import Path
 
 import platformdirs
 
-from scenarios.spec import ScenarioError
+from scenarios.common.errors import ScenarioError
 
+#: SUMO takes a comma for the end of a file name, and ${...} for a variable.
+_SPECIAL = frozenset(",$")
 _COMMENT = re.compile(rb"<!--.*?-->\s*", re.DOTALL)
 
 
@@ -40,10 +42,83 @@ def sumo_version() -> str:
         return "unknown"
 
 
+class PlainNames:
+    """Other names for files whose path holds what SUMO does not take as part of one; their folder stays the same.
+
+    A link to the folder stands for it, so that files which name others beside them still find them. Where the name
+    itself is special, a folder of links stands for it, one of them under a plain name.
+    """
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        self._links: Path | None = None
+        self._folders: dict[Path, Path] = {}
+        self._renamed: list[tuple[Path, Path]] = []
+
+    def __enter__(self) -> PlainNames:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def path(self, path: Path) -> Path:
+        """A path to the same file, or to where it will be written, that SUMO takes as one name."""
+        if not _SPECIAL & set(str(path)):
+            return path
+        path = path.absolute()
+        if _SPECIAL & set(path.name):
+            return self._plain_name(path)
+        return self.folder(path.parent) / path.name
+
+    def folder(self, folder: Path) -> Path:
+        """A path to the same folder that SUMO takes as one name."""
+        if not _SPECIAL & set(str(folder)):
+            return folder
+        if folder not in self._folders:
+            link = self._new()
+            link.symlink_to(folder.absolute(), target_is_directory=True)
+            self._folders[folder] = link
+        return self._folders[folder]
+
+    def close(self) -> None:
+        """Move what was written under a plain name to its place, and remove the links; a fork's end changes nothing."""
+        if self._owner != os.getpid():
+            return
+        for plain, path in self._renamed:
+            if plain.exists() and not plain.is_symlink():
+                shutil.move(plain, path)
+        if self._links is not None:
+            shutil.rmtree(self._links, ignore_errors=True)  # removes links, not what they lead to
+        self._links, self._folders, self._renamed = None, {}, []
+
+    def _plain_name(self, path: Path) -> Path:
+        known = [plain for plain, renamed in self._renamed if renamed == path]
+        if known:
+            return known[0]
+        place = self._new()
+        place.mkdir()
+        if path.exists():
+            for beside in path.parent.iterdir():
+                (place / beside.name).symlink_to(beside)
+        plain = place / "".join("_" if letter in _SPECIAL else letter for letter in path.name)
+        if path.exists() and not plain.is_symlink():
+            plain.symlink_to(path)
+        self._renamed.append((plain, path))
+        return plain
+
+    def _new(self) -> Path:
+        if self._links is None:
+            self._links = Path(tempfile.mkdtemp(prefix="greenloop-names-"))
+        return self._links / str(len(self._folders) + len(self._renamed))
+
+
 def run_tool(tool: str, arguments: Sequence[object], purpose: str) -> str:
     """Run one of SUMO's programs (``netconvert``) or Python tools (``randomTrips.py``); return what it said.
 
-    ``purpose`` says what it is for, as in "Routing my_city", and begins the sentence when it fails.
+    Args:
+        tool: its name.
+        arguments: options and values; a list or tuple of paths is given as SUMO wants several files.
+        purpose: what it is for, as in "Routing my_city"; begins the sentence when it fails.
 
     Raises:
         ScenarioError: the program failed.
@@ -51,22 +126,38 @@ def run_tool(tool: str, arguments: Sequence[object], purpose: str) -> str:
     home = sumo_home()
     command = [sys.executable, home / "tools" / tool] if tool.endswith(".py") else [home / "bin" / tool]
     environment = {**os.environ, "SUMO_HOME": str(home)}
-    try:
-        done = subprocess.run(
-            [str(part) for part in (*command, *arguments)], env=environment, capture_output=True, text=True, check=False
-        )
-    except OSError as error:
-        raise ScenarioError(f"{purpose} failed: SUMO's {tool} cannot be started ({error.strerror}).") from error
+    with PlainNames() as names:
+        asked = [_argument(names, argument) for argument in arguments]
+        try:
+            done = subprocess.run(
+                [*map(str, command), *asked],
+                env=environment,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
+            )
+        except (OSError, ValueError) as error:  # ValueError: a null character in an argument
+            reason = getattr(error, "strerror", None) or error
+            raise ScenarioError(f"{purpose} failed: SUMO's {tool} cannot be started ({reason}).") from error
     if done.returncode:
-        raise ScenarioError(f"{purpose} failed: SUMO's {tool} says: {_complaint(done.stderr)}")
+        raise ScenarioError(f"{purpose} failed: SUMO's {tool} says: {_complaint(done.stderr, done.returncode)}")
     return done.stderr
 
 
-def _complaint(stderr: str) -> str:
+def _argument(names: PlainNames, argument: object) -> str:
+    if isinstance(argument, list | tuple):
+        return ",".join(str(names.path(Path(file))) for file in argument)
+    return str(names.path(argument)) if isinstance(argument, Path) else str(argument)
+
+
+def _complaint(stderr: str, code: int) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error")]
     if not errors and lines and lines[0].startswith("Traceback"):
         return lines[-1]  # of a Python tool: the exception
+    if code < 0 and not errors:
+        return f"nothing, it crashed (signal {-code})"
     return (errors or lines or ["nothing"])[0]
 
 

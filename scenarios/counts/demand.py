@@ -1,30 +1,26 @@
-"""Traffic that passes detectors as they counted it: SUMO's routeSampler picks from candidate routes."""
+"""Traffic that passes detectors as they counted it, and is otherwise as a plain guess has it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
 
-from scenarios.common.sumo_tools import run_tool
+from scenarios.counts.candidates import CandidateDraw, Candidates
 from scenarios.counts.geh import Fit, drive
+from scenarios.counts.route_flows import RouteFlows
 from scenarios.counts.table import Count, Detector, read_counts
+from scenarios.counts.turn_shares import Plausibility, TurnCounter
 from scenarios.demand.car_streets import Street, read_streets
-from scenarios.demand.scheduled_trips import write_routes
+from scenarios.demand.route_files import write_routes
 from scenarios.spec import Scenario
 
-#: Candidate routes per counted road, and their least and largest number.
-_PER_COUNT, _FEWEST, _MOST = 15, 1000, 5000
-#: Ways through each counted road that are asked for by name, so that none is without candidates.
-_VIA = 12
-#: Counts alone leave open how far people drive: as many short trips would fit as well. As few vehicles as possible
-#: came within 1 % of the true number on cologne1 and ingolstadt1; without this there were twice as many.
-_FEWEST_VEHICLES = ["--optimize", "full", "--minimize-vehicles", "0.9"]
-_ROUTER = ["--xml-validation", "never", "--no-step-log", "--no-warnings", "--ignore-errors"]
 _CAR = '<vType id="car" vClass="passenger" speedDev="0.1"/>'
 
 
@@ -58,19 +54,22 @@ class Wanted:
 def from_counts(net: Path, wanted: Wanted, folder: Path, name: str, licence: str = "") -> Counted:
     """Write routes that pass the detectors as counted, and a scenario with them, into ``folder``.
 
-    Candidate routes come from randomTrips and duarouter; routeSampler draws as many of each as fit the counts. The
-    result is driven once under the network's own programs, and compared with the counts again.
+    Candidate routes come from a plain guess of who drives where; as many vehicles take each as fit the counts, and
+    where these leave freedom, as in the guess. Traffic that passes no counted road is not made. The result is driven
+    once under the network's own programs, and compared with the counts again.
 
     Raises:
         ScenarioError: the counts or the network cannot be used; the sentence names the file and the line.
     """
     streets = read_streets(net)
     lanes = {street.id: street.lanes for street in streets.values()}
-    counts = read_counts(wanted.counts, lanes, wanted.detectors)
-    sampler = _Sampler(net, streets, counts, wanted.seed, folder)
+    table = read_counts(wanted.counts, lanes, wanted.detectors)
+    counts = table.counts
+    edges = sorted({count.edge for count in counts})
+    maker = _Maker(streets, counts, CandidateDraw(net, streets, wanted.seed, folder).candidates(edges), wanted.seed)
     first_s, end_s = counts[0].begin_s, max(count.end_s for count in counts)
     warmup_s = float(math.floor(min(wanted.warmup_s, first_s)))
-    vehicles = sampler.vehicles(warmup_s)
+    vehicles = maker.vehicles(warmup_s)
     routes = folder / f"{name}.rou.xml"
     write_routes([ElementTree.fromstring(_CAR), *vehicles], routes)
     scenario = Scenario(
@@ -82,112 +81,89 @@ def from_counts(net: Path, wanted: Wanted, folder: Path, name: str, licence: str
         warmup_s=warmup_s,
         tags=("counts",),
         licence=licence,
-        description=f"traffic from {len(counts)} counts on {len({c.edge for c in counts})} roads",
+        description=f"traffic from {len(counts)} counts on {len(edges)} roads",
     )
     scenario.to_yaml(folder / f"{name}.yaml")
-    return Counted(scenario, drive(scenario, counts, folder), len(vehicles), sampler.notes)
+    fit = replace(drive(scenario, counts, folder), plausibility=maker.plausibility())
+    return Counted(scenario, fit, len(vehicles), (*table.notes, *maker.notes))
 
 
-class _Sampler:
-    """Candidates for all counts, and one run of routeSampler per interval."""
+class _Maker:
+    """Makes vehicles interval by interval from one set of candidates."""
 
-    def __init__(self, net: Path, streets: dict[str, Street], counts: Sequence[Count], seed: int, folder: Path) -> None:
-        self.net, self.streets, self.counts, self.seed, self.folder = net, streets, counts, seed, folder
-        self.notes: tuple[str, ...] = ()
+    def __init__(
+        self, streets: Mapping[str, Street], counts: Sequence[Count], candidates: Candidates, seed: int
+    ) -> None:
+        self.counts, self.candidates, self.seed = counts, candidates, seed
+        self.intervals = sorted({(count.begin_s, count.end_s) for count in counts})
+        self.turns = TurnCounter(streets, candidates)
+        self.rows = {edge: row for row, edge in enumerate(sorted({count.edge for count in counts}))}
+        pairs = [
+            (self.rows[edge], number)
+            for number, route in enumerate(candidates.routes)
+            for edge in route
+            if edge in self.rows
+        ]
+        rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
+        shape = (len(self.rows), len(candidates.routes))
+        self.passes = sparse.csr_matrix((np.ones(len(pairs)), (rows, columns)), shape=shape)
+        self.measured = np.zeros(len(candidates.routes))
 
     def vehicles(self, warmup_s: float) -> list[ElementTree.Element]:
-        """Vehicles in whole seconds, drawn per interval; before the first as many as in it, in proportion."""
-        candidates = self._candidates()
+        """Vehicles in whole seconds; before the first interval as many as in it, in proportion."""
         found = []
-        intervals = sorted({(count.begin_s, count.end_s) for count in self.counts})
-        for number, (begin_s, end_s) in enumerate(intervals):
-            counts = [count for count in self.counts if count.begin_s == begin_s]
-            found += self._drawn(candidates, counts, begin_s, end_s, f"{number}.")
         if warmup_s:
-            begin_s, end_s = intervals[0]
-            counts = [
-                replace(count, vehicles=count.vehicles * warmup_s / (end_s - begin_s))
-                for count in self.counts
-                if count.begin_s == begin_s
-            ]
-            found += self._drawn(candidates, counts, begin_s - warmup_s, begin_s, "w.")
-        candidates.unlink()
+            (begin_s, end_s), share = self.intervals[0], warmup_s / (self.intervals[0][1] - self.intervals[0][0])
+            warming = [replace(c, vehicles=c.vehicles * share) for c in self.counts if c.begin_s == begin_s]
+            found += self._spread(self._whole(warming), begin_s - warmup_s, begin_s, "w.")
+        for number, (begin_s, end_s) in enumerate(self.intervals):
+            whole = self._whole([count for count in self.counts if count.begin_s == begin_s])
+            self.measured += whole
+            found += self._spread(whole, begin_s, end_s, f"{number}.")
         return found
 
-    def _candidates(self) -> Path:
-        """Routes between random roads, and through each counted one; each way once."""
-        edges = sorted({count.edge for count in self.counts})
-        number = min(max(_PER_COUNT * len(edges), _FEWEST), _MOST)
-        trips, routed = self.folder / "random.trips.xml", self.folder / "random.rou.xml"
-        arguments: list[object] = ["-n", self.net, "-o", trips, "-r", routed, "-b", 0, "-e", number, "-p", 1]
-        arguments += ["--seed", self.seed, "--edge-permission", "passenger", "--fringe-factor", 10, "--lanes"]
-        arguments += ["--remove-loops", "--random-routing-factor", 1.5, "--min-success-rate", 0.01, "--threads", 1]
-        run_tool("randomTrips.py", arguments, f"Drawing routes on {self.net}")
-        routes = _routes(routed)
-        bare = sorted(set(edges) - {edge for route in routes for edge in route})
-        routes += self._through(bare) if bare else []
-        for file in (trips, routed, routed.with_suffix(".alt.xml"), routed.with_name("random.rou.alt.xml")):
-            file.unlink(missing_ok=True)
-        passed = {edge for route in routes for edge in route}
-        if lost := [edge for edge in edges if edge not in passed]:
-            count = next(count for count in self.counts if count.edge == lost[0])
-            self.notes += (
-                f"No route passes {len(lost)} of the {len(edges)} counted roads, such as '{lost[0]}' (line "
-                f"{count.line}); their counts are missed.",
-            )
-        candidates = self.folder / "candidates.rou.xml"
-        rows = "".join(f'<route id="{k}" edges="{" ".join(route)}"/>\n' for k, route in enumerate(routes))
-        candidates.write_text(f"<routes>\n{rows}</routes>\n", encoding="utf-8")
-        return candidates
+    def plausibility(self) -> Plausibility:
+        """Of all measured vehicles; what is fixed, by the counts of the interval that has most of them."""
+        most = max(self.intervals, key=lambda interval: sum(count.begin_s == interval[0] for count in self.counts))
+        flows = self._flows([count for count in self.counts if count.begin_s == most[0]])
+        everyone = sparse.csr_matrix(np.ones((1, len(self.measured))))
+        fixed = flows.fixed(sparse.vstack([self.turns.takes, everyone]).tocsr())
+        passed = np.asarray(self.passes.sum(axis=0)).ravel() > 0
+        return self.turns.plausibility(self.measured, self.candidates.weights * passed, fixed)
 
-    def _through(self, edges: Sequence[str]) -> list[tuple[str, ...]]:
-        """Ways from random roads over each counted one to random roads."""
-        rng = np.random.default_rng([self.seed, 2])
-        ids = sorted(self.streets)
-        weights = np.array([self.streets[edge].lanes * (10.0 if self.streets[edge].is_end else 1.0) for edge in ids])
-        ends = rng.choice(ids, size=(len(edges), _VIA, 2), p=weights / weights.sum())
-        asked, routed = self.folder / "via.trips.xml", self.folder / "via.rou.xml"
-        rows = [
-            f'<trip id="{i}.{k}" depart="{i}" from="{start}" to="{goal}" via="{edge}"/>'
-            for i, edge in enumerate(edges)
-            for k, (start, goal) in enumerate(ends[i])
-        ]
-        asked.write_text("<routes>\n" + "\n".join(rows) + "\n</routes>\n", encoding="utf-8")
-        arguments = ["-n", self.net, "-r", asked, "-o", routed, "--seed", self.seed, "--alternatives-output", "NUL"]
-        run_tool("duarouter", [*arguments, "--unsorted-input", *_ROUTER], f"Finding ways on {self.net}")
-        routes = _routes(routed)
-        for file in (asked, routed):
-            file.unlink()
-        # a way that meets a road twice is no way that people drive
-        return [route for route in routes if len(set(route)) == len(route)]
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence where no route passes a counted road."""
+        passed = np.asarray(self.passes.sum(axis=1)).ravel() > 0
+        lost = [edge for edge, row in self.rows.items() if not passed[row]]
+        if not lost:
+            return ()
+        line = next(count.line for count in self.counts if count.edge == lost[0])
+        return (
+            f"No route passes {len(lost)} of the {len(self.rows)} counted roads, such as '{lost[0]}' (line {line}); "
+            "their counts are missed.",
+        )
 
-    def _drawn(
-        self, candidates: Path, counts: Sequence[Count], begin_s: float, end_s: float, prefix: str
+    def _flows(self, counts: Sequence[Count]) -> RouteFlows:
+        return RouteFlows(self.passes[[self.rows[count.edge] for count in counts]], self.candidates.weights)
+
+    def _whole(self, counts: Sequence[Count]) -> NDArray[np.int64]:
+        flows, counted = self._flows(counts), np.array([count.vehicles for count in counts])
+        rng = np.random.default_rng([self.seed, 3, int(counts[0].begin_s)])
+        return flows.whole(flows.fitted(counted), counted, rng)
+
+    def _spread(
+        self, vehicles: NDArray[np.int64], begin_s: float, end_s: float, prefix: str
     ) -> list[ElementTree.Element]:
-        if not any(round(count.vehicles) for count in counts):
-            return []
-        asked, drawn = self.folder / "counts.xml", self.folder / "drawn.rou.xml"
-        rows = "".join(f'<edge id="{count.edge}" entered="{round(count.vehicles)}"/>' for count in counts)
-        head = f'<interval id="counts" begin="{begin_s:g}" end="{end_s:g}">'
-        asked.write_text(f"<data>{head}{rows}</interval></data>", encoding="utf-8")
-        arguments: list[object] = ["-r", candidates, "-d", asked, "-o", drawn, "-b", begin_s, "-e", end_s]
-        arguments += ["-i", end_s - begin_s, "--seed", self.seed, "--prefix", prefix, *_FEWEST_VEHICLES]
-        run_tool("routeSampler.py", arguments, "Choosing routes for the counts")
-        vehicles = [_tidy(v, begin_s, end_s) for v in ElementTree.parse(drawn).getroot().iter("vehicle")]
-        for file in (asked, drawn):
-            file.unlink()
-        return vehicles
-
-
-def _routes(file: Path) -> list[tuple[str, ...]]:
-    found: dict[tuple[str, ...], None] = {}
-    for element in ElementTree.parse(file).getroot().iter("route"):
-        if edges := tuple(element.get("edges", "").split()):
-            found[edges] = None
-    return list(found)
-
-
-def _tidy(vehicle: ElementTree.Element, begin_s: float, end_s: float) -> ElementTree.Element:
-    depart_s = min(max(math.floor(float(vehicle.get("depart", begin_s))), math.ceil(begin_s)), math.ceil(end_s) - 1)
-    vehicle.attrib |= {"type": "car", "depart": f"{depart_s}", "departLane": "best", "departSpeed": "max"}
-    return vehicle
+        """Vehicles that depart at random whole seconds of an interval."""
+        rng = np.random.default_rng([self.seed, 4, int(begin_s)])
+        routes = np.repeat(np.arange(len(vehicles)), vehicles)
+        first_s, last_s = math.ceil(begin_s), max(math.ceil(end_s) - 1, math.ceil(begin_s))
+        departs_s = np.sort(rng.integers(first_s, last_s, len(routes), endpoint=True))
+        made = []
+        for number, (route, depart_s) in enumerate(zip(rng.permutation(routes), departs_s, strict=True)):
+            attributes = {"id": f"{prefix}{number}", "type": "car", "depart": f"{depart_s}"}
+            vehicle = ElementTree.Element("vehicle", attributes | {"departLane": "best", "departSpeed": "max"})
+            ElementTree.SubElement(vehicle, "route", {"edges": " ".join(self.candidates.routes[route])})
+            made.append(vehicle)
+        return made

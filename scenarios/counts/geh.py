@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from scenarios.common.clock import format_seconds
 from scenarios.common.sumo_tools import run_tool
 from scenarios.counts.table import Count
+from scenarios.counts.turn_shares import Plausibility
 from scenarios.spec import Scenario
 
 #: A count fits when its GEH is below this, and a model when 85 % of its counts do.
@@ -37,6 +39,7 @@ class Fitted:
     routed_veh: float  # vehicles whose routes pass the road and that depart in the interval
     driven_veh: float  # vehicles that entered the road in the simulation
     driven_mps: float | None  # their mean speed
+    routes: int = 0  # different routes among the routed vehicles
 
     @property
     def geh(self) -> float:
@@ -46,7 +49,7 @@ class Fitted:
 
     @property
     def geh_routed(self) -> float:
-        """GEH of the routes, as if they were driven in no time: what routeSampler sees."""
+        """GEH of the routes, as if they were driven in no time."""
         hours = (self.count.end_s - self.count.begin_s) / 3600
         return geh(self.routed_veh / hours, self.count.veh_per_h)
 
@@ -56,6 +59,7 @@ class Fit:
     """All counts of a table beside the traffic."""
 
     points: tuple[Fitted, ...]
+    plausibility: Plausibility | None = None
 
     @property
     def share(self) -> float:
@@ -99,6 +103,7 @@ class Fit:
             "share_geh_under_5_routed": self.share_routed,
             "counted_veh": self.counted_veh,
             "driven_veh": self.driven_veh,
+            **(self.plausibility.as_dict() if self.plausibility else {}),
             "points": [
                 {
                     "edge": point.count.edge,
@@ -108,6 +113,7 @@ class Fit:
                     "routed_veh": point.routed_veh,
                     "driven_veh": point.driven_veh,
                     "geh": round(point.geh, 2),
+                    "routes": point.routes,
                 }
                 for point in self.points
             ],
@@ -126,7 +132,8 @@ def drive(scenario: Scenario, counts: Sequence[Count], folder: Path) -> Fit:
     for count in counts:
         key = (count.edge, count.begin_s)
         vehicles, speed_mps = driven.get(key, (0.0, None))
-        points.append(Fitted(count, routed.get(key, 0.0), vehicles, speed_mps))
+        routes = routed.get(key, Counter())
+        points.append(Fitted(count, routes.total(), vehicles, speed_mps, len(routes)))
     return Fit(tuple(points))
 
 
@@ -135,22 +142,23 @@ def measure(
 ) -> dict[tuple[str, float], tuple[float, float | None]]:
     """Run a scenario; per road and begin of an interval, vehicles that entered and their mean speed (m/s).
 
-    Vehicles that begin their trip on a road count there, as in the routes that routeSampler makes.
+    Vehicles that begin their trip on a road count there.
 
     Raises:
         ScenarioError: SUMO refused it.
     """
     asked, end_s = folder / "measure.add.xml", max(end for _, end in intervals)
-    outputs = {begin_s: folder / f"measured_{begin_s:g}.xml" for begin_s, _ in intervals}
+    outputs = {begin_s: folder / f"measured_{format_seconds(begin_s)}.xml" for begin_s, _ in intervals}
     root = ElementTree.Element("additional")
     for begin_s, stop_s in intervals:
-        times = {"begin": f"{begin_s:g}", "end": f"{stop_s:g}", "file": str(outputs[begin_s].resolve())}
-        ElementTree.SubElement(root, "edgeData", {"id": f"m{begin_s:g}", "excludeEmpty": "true", **times})
+        begin, end = format_seconds(begin_s), format_seconds(stop_s)
+        times = {"begin": begin, "end": end, "file": str(outputs[begin_s].resolve())}
+        ElementTree.SubElement(root, "edgeData", {"id": f"m{begin}", "excludeEmpty": "true", **times})
     asked.write_bytes(ElementTree.tostring(root))
     quiet = ["--time-to-teleport", "-1", "--no-step-log", "--no-warnings", "--xml-validation", "never"]
-    routes = ",".join(map(str, scenario.route_files))
-    arguments = ["-n", scenario.net_file, "-r", routes, "-a", ",".join(map(str, [*scenario.additional_files, asked]))]
-    run_tool("sumo", [*arguments, "-b", scenario.begin_s, "-e", end_s, *quiet], f"Driving {scenario.name}")
+    arguments: list[object] = ["-n", scenario.net_file, "-r", scenario.route_files]
+    arguments += ["-a", [*scenario.additional_files, asked], "-b", format_seconds(scenario.begin_s)]
+    run_tool("sumo", [*arguments, "-e", format_seconds(end_s), *quiet], f"Driving {scenario.name}")
     found = {}
     for begin_s, file in outputs.items():
         for edge in ElementTree.parse(file).getroot().iter("edge"):
@@ -162,14 +170,18 @@ def measure(
     return found
 
 
-def _routed(route_files: Sequence[Path], counts: Sequence[Count]) -> Mapping[tuple[str, float], float]:
+def _routed(
+    route_files: Sequence[Path], counts: Sequence[Count]
+) -> Mapping[tuple[str, float], Counter[tuple[str, ...]]]:
+    """Per road and begin of an interval: the routes over the road of vehicles that depart then, and how many each."""
     intervals = sorted({(count.begin_s, count.end_s) for count in counts})
-    found: dict[tuple[str, float], float] = defaultdict(float)
+    found: dict[tuple[str, float], Counter[tuple[str, ...]]] = defaultdict(Counter)
     for file in route_files:
         for vehicle in ElementTree.parse(file).getroot().iter("vehicle"):
             depart_s, route = float(vehicle.get("depart", 0)), vehicle.find("route")
             begin_s = next((begin for begin, end in intervals if begin <= depart_s < end), None)
             if begin_s is not None and route is not None:
-                for edge in set(route.get("edges", "").split()):
-                    found[edge, begin_s] += 1
+                edges = tuple(route.get("edges", "").split())
+                for edge in set(edges):
+                    found[edge, begin_s][edges] += 1
     return found

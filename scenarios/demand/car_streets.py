@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.sax import SAXException
 
+from scenarios.common.net_values import check_network
 from scenarios.spec import ScenarioError
 
 
@@ -17,7 +19,8 @@ class Street:
     """One road section (SUMO edge) that cars may use.
 
     ``enters`` and ``leaves``: whether traffic from or to the world outside uses it, as nothing leads to it or nothing
-    goes on behind it; ``position_m`` is its middle.
+    goes on behind it; ``position_m`` is its middle. ``turns``: the roads that it leads to, with SUMO's letter for the
+    direction (``l``, ``L``, ``s``, ``r``, ``R``, or ``t`` for turning round).
     """
 
     id: str
@@ -29,6 +32,7 @@ class Street:
     leaves: bool
     kind: str  # OpenStreetMap's class, as in highway.residential; empty elsewhere
     has_signal: bool  # at its end
+    turns: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def is_end(self) -> bool:
@@ -44,14 +48,14 @@ def read_streets(net_file: Path) -> dict[str, Street]:
     """
     import sumolib  # slow to import, and only needed here
 
-    if not net_file.is_file():
-        raise ScenarioError(f"Network file {net_file} cannot be read (no such file); check the path.")
+    check_network(net_file)
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # it comments on harmless details
             net = sumolib.net.readNet(str(net_file))
+            every = net.getEdges(withInternal=False)
+            streets = {edge.getID(): _street(edge) for edge in every if edge.allows("passenger")}
     except (OSError, SAXException, KeyError, ValueError, AttributeError, TypeError, IndexError) as error:
         raise ScenarioError(f"Network file {net_file} is not a complete SUMO network ({error}).") from error
-    streets = {edge.getID(): _street(edge) for edge in net.getEdges(withInternal=False) if edge.allows("passenger")}
     if not streets:
         raise ScenarioError(f"Network file {net_file} holds no roads for cars; give a SUMO .net.xml file.")
     return streets
@@ -70,4 +74,5 @@ def _street(edge: Any) -> Street:
         leaves=not any(after is not edge for after in edge.getOutgoing()),
         kind=edge.getType() or "",
         has_signal=edge.getToNode().getType().startswith("traffic_light"),
+        turns={after.getID(): links[0].getDirection() for after, links in edge.getOutgoing().items() if links},
     )

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from scenarios.common.clock import format_seconds
 from scenarios.common.sumo_tools import run_tool
 
 #: A trial's length, and what a trip of it must keep to: longer ones are late, and a mean delay above both of the last
@@ -39,8 +40,8 @@ def drive(net: Path, routes: Path, begin_s: float, purpose: str = "Trying a city
     end_s = begin_s + _TRIAL_S
     outputs = ["--tripinfo-output", trips, "--tripinfo-output.write-unfinished", "--tripinfo-output.write-undeparted"]
     options = ["--time-to-teleport", "-1", "--no-step-log", "--no-warnings", "--xml-validation", "never"]
-    arguments = ["-n", net, "-r", routes, "-b", begin_s, "-e", end_s, *outputs, *options]
-    run_tool("sumo", arguments, purpose)
+    clock = ["-b", format_seconds(begin_s), "-e", format_seconds(end_s)]
+    run_tool("sumo", ["-n", net, "-r", routes, *clock, *outputs, *options], purpose)
     delay_s, free_s, count, early, late = 0.0, 0.0, 0, 0, 0
     for _, trip in ElementTree.iterparse(trips):
         if trip.tag == "tripinfo":

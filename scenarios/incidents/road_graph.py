@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Protocol
 from xml.etree import ElementTree
 
-from scenarios.spec import ScenarioError
+from scenarios.common.input_files import Stamp, stamp
+from scenarios.demand.route_files import WHAT, read_elements
 
 
 class Road(Protocol):
@@ -74,35 +75,23 @@ def trip_ends(route_files: Sequence[Path]) -> TripEnds:
     Raises:
         ScenarioError: a file is missing or broken.
     """
-    return _trip_ends(tuple((file, _stamp(file)) for file in route_files))
-
-
-def _stamp(file: Path) -> int:
-    try:
-        return file.stat().st_mtime_ns
-    except OSError as error:
-        raise ScenarioError(f"Routes file {file} cannot be read ({error.strerror}); check the path.") from error
+    return _trip_ends(tuple((file, stamp(file, WHAT)) for file in route_files))
 
 
 @lru_cache(maxsize=8)
-def _trip_ends(files: tuple[tuple[Path, int], ...]) -> TripEnds:
+def _trip_ends(files: tuple[tuple[Path, Stamp], ...]) -> TripEnds:
     origins: Counter[str] = Counter()
     destinations: Counter[str] = Counter()
     types: Counter[str] = Counter()
     routes: dict[str, list[str]] = {}
-    for file, _ in files:
-        try:
-            for _, element in ElementTree.iterparse(file):
-                if element.tag == "route" and element.get("id"):
-                    routes[element.get("id", "")] = element.get("edges", "").split()
-                elif element.tag in ("vehicle", "trip", "flow"):
-                    first, last = _ends(element, routes)
-                    origins[first] += 1
-                    destinations[last] += 1
-                    types[element.get("type", "")] += 1
-                    element.clear()
-        except (OSError, ElementTree.ParseError) as error:
-            raise ScenarioError(f"Routes file {file} is not complete XML: {error}.") from error
+    for element in (inner for top in read_elements([file for file, _ in files]) for inner in top.iter()):
+        if element.tag == "route" and element.get("id"):
+            routes[element.get("id", "")] = element.get("edges", "").split()
+        elif element.tag in ("vehicle", "trip", "flow"):
+            first, last = _ends(element, routes)
+            origins[first] += 1
+            destinations[last] += 1
+            types[element.get("type", "")] += 1
     trips = sum(types.values())
     origins.pop("", None)
     destinations.pop("", None)

@@ -17,7 +17,7 @@ from scenarios.city.demand import DAY, Hour, Zone
 from scenarios.common.sumo_tools import run_tool
 from scenarios.demand import trial_run as trial
 from scenarios.demand.car_streets import Street
-from scenarios.demand.scheduled_trips import write_routes
+from scenarios.demand.route_files import write_routes
 from scenarios.osm.reader import Place
 from scenarios.spec import ScenarioError
 

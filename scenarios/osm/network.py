@@ -13,7 +13,7 @@ from scenarios.common.sumo_tools import run_tool, strip_comments, sumo_home
 from scenarios.osm.reader import Box
 from scenarios.spec import ScenarioError
 
-_JUNCTION = re.compile(r'<junction id="(\d+)" type="[^"]*" x="([-\d.]+)" y="([-\d.]+)"')
+_JUNCTION = re.compile(r'<junction id="(-?\d+)" type="[^"]*" x="([-\d.]+)" y="([-\d.]+)"')
 #: Sum of the speed limits of the lanes that lead into a junction, above which a signal is guessed: four approaches
 #: of one lane at 50 km/h.
 _GUESS_MPS = 55.0
@@ -49,9 +49,7 @@ def build(roads_file: Path, net: Path, wish: NetWish) -> int:
         ScenarioError: netconvert refused the map, or nothing that cars use is left of it.
     """
     kinds = sumo_home() / "data" / "typemap"
-    types = (
-        f"{kinds / 'osmNetconvert.typ.xml'},{kinds / 'osmNetconvertUrbanDe.typ.xml'}"  # the second: 50 km/h in towns
-    )
+    types = [kinds / "osmNetconvert.typ.xml", kinds / "osmNetconvertUrbanDe.typ.xml"]  # the second: 50 km/h in towns
     arguments: list[object] = ["--osm-files", roads_file, "-o", net, "--type-files", types, *_OPTIONS]
     if wish.left_hand:
         arguments.append("--lefthand")

@@ -68,45 +68,63 @@ def read(source: Source, box: Box | None, roads_file: Path) -> Extract:
         ScenarioError: the file is truncated, is no map, is too large for this machine, or holds no roads.
     """
     check_memory(source)
+    reader = _Reader(source, box, roads_file)
     try:
-        found = _Reader(source, box, roads_file).read()
-    except RuntimeError as error:
-        raise ScenarioError(
-            f"Map {source.file} is not a complete OpenStreetMap file: {error}; fetch it again, or check its ending."
-        ) from error
+        found = reader.read()
+    except (RuntimeError, ValueError, _location_error()) as error:
+        raise ScenarioError(f"Map {source.file} cannot be read as OpenStreetMap {source.format}: {error}.") from error
     if not found.roads:
-        where = " in the box" if box else ""
-        raise ScenarioError(
-            f"Map {source.file} holds no roads for cars{where}; give an extract with highways, or another --bbox."
-        )
+        raise ScenarioError(f"Map {source.file} holds no roads for cars: {reader.why_none()}.")
     check_memory(source, found.roads)
     return found
 
 
-class _Reader:
-    """Two passes: everything with its location; then the chosen roads and what bans turns between them.
+def _location_error() -> type[Exception]:
+    import osmium
 
-    pyosmium's own writer of referenced objects is not used: its memory grows with the highest id, to more than 1 GB.
+    return osmium.InvalidLocationError
+
+
+@dataclass(frozen=True)
+class _Road:
+    id: int
+    nodes: tuple[int, ...]
+    tags: dict[str, str]
+
+
+class _Reader:
+    """Ways, then the nodes that they need, in any order in the file; then both are written for netconvert.
+
+    pyosmium's own store of locations wants the nodes before the ways and ids above 0, which not every editor writes.
+    Its own writer of referenced objects takes memory up to the highest id, more than 1 GB.
     """
 
     def __init__(self, source: Source, box: Box | None, roads_file: Path) -> None:
         self.source, self.box, self.roads_file = source, box, roads_file
         self.found = Extract()
         self.sides = Sides()
+        self.ways = 0
+        self.roads: list[_Road] = []
+        self.areas: list[tuple[int, dict[str, str]]] = []  # buildings and land use: a node on them, and tags
         self.chosen: set[int] = set()
+        self.places: dict[int, tuple[float, float]] = {}  # longitude and latitude of nodes on ways
+        self.located = 0  # roads of which at least two nodes are in the file
         self.node_tags: dict[int, dict[str, str]] = {}  # of signals, crossings, stops
 
     def read(self) -> Extract:
         import osmium
 
         tagged = osmium.filter.EmptyTagFilter()
-        for thing in osmium.FileProcessor(self.source.open()).with_locations().with_filter(tagged):
-            if isinstance(thing, osmium.osm.Node):
-                if "highway" in thing.tags or "crossing" in thing.tags:
-                    self.node_tags[thing.id] = dict(thing.tags)
-                self._note_place(thing.tags, thing.location)
-            elif isinstance(thing, osmium.osm.Way):
-                self._way(thing)
+        for way in osmium.FileProcessor(self.source.open(), osmium.osm.WAY).with_filter(tagged):
+            self._way(way)
+        needed = {node for road in self.roads for node in road.nodes} | {node for node, _ in self.areas}
+        for node in osmium.FileProcessor(self.source.open(), osmium.osm.NODE):
+            self._node(node, needed)
+        for road in self.roads:
+            self._choose(road)
+        for first, tags in self.areas:
+            if first in self.places:
+                self._note_place(tags, *self.places[first])
         self.found.roads = len(self.chosen)
         self.found.signals = sum(_is_signal(self.node_tags.get(node, {})) for node in self.found.ends)
         self.found.right_votes, self.found.left_votes = self.sides.votes()
@@ -114,23 +132,47 @@ class _Reader:
             self._write()
         return self.found
 
-    def _way(self, way: Any) -> None:
-        if way.tags.get("highway") not in ROADS:
-            if way.nodes and ("building" in way.tags or "landuse" in way.tags or "shop" in way.tags):
-                self._note_place(way.tags, way.nodes[0].location)
-            return
-        line = [(node.ref, node.location.lon, node.location.lat) for node in way.nodes if node.location.valid()]
-        if len(line) < 2 or not any(self._is_inside(lon, lat) for _, lon, lat in line):
-            return
-        self.chosen.add(way.id)
-        self.found.ends.update({ref: (lon, lat) for ref, lon, lat in line})
-        self.sides.add(way.tags, np.array([(lon, lat) for _, lon, lat in line]))
+    def why_none(self) -> str:
+        """Why no road was chosen."""
+        if not self.roads:
+            return f"none of its {self.ways:,} tagged ways is a highway that cars use"
+        if not self.located:
+            return f"the nodes of its {len(self.roads):,} roads are not in the file; export it with its nodes"
+        return f"none of its {len(self.roads):,} roads lies in --bbox"
 
-    def _note_place(self, tags: Any, location: Any) -> None:
-        if location.valid() and self._is_inside(location.lon, location.lat):
-            weights = _weights(tags)
-            if any(weights):
-                self.found.places.append(Place(location.lon, location.lat, *weights))
+    def _way(self, way: Any) -> None:
+        self.ways += 1
+        if way.tags.get("highway") in ROADS:
+            self.roads.append(_Road(way.id, tuple(node.ref for node in way.nodes), dict(way.tags)))
+        elif way.nodes and ("building" in way.tags or "landuse" in way.tags or "shop" in way.tags):
+            self.areas.append((way.nodes[0].ref, dict(way.tags)))
+
+    def _node(self, node: Any, needed: set[int]) -> None:
+        is_needed, has_tags = node.id in needed, len(node.tags) > 0
+        if not (is_needed or has_tags) or not node.location.valid():
+            return
+        place = node.location.lon, node.location.lat
+        if is_needed:
+            self.places[node.id] = place
+        if has_tags:
+            if "highway" in node.tags or "crossing" in node.tags:
+                self.node_tags[node.id] = dict(node.tags)
+            self._note_place(node.tags, *place)
+
+    def _choose(self, road: _Road) -> None:
+        line = [(node, *self.places[node]) for node in road.nodes if node in self.places]
+        if len(line) < 2:
+            return
+        self.located += 1
+        if not any(self._is_inside(lon, lat) for _, lon, lat in line):
+            return
+        self.chosen.add(road.id)
+        self.found.ends.update({node: (lon, lat) for node, lon, lat in line})
+        self.sides.add(road.tags, np.array([(lon, lat) for _, lon, lat in line]))
+
+    def _note_place(self, tags: Any, lon: float, lat: float) -> None:
+        if self._is_inside(lon, lat) and any(weights := _weights(tags)):
+            self.found.places.append(Place(lon, lat, *weights))
 
     def _is_inside(self, lon: float, lat: float) -> bool:
         if self.box is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pickle
+import signal
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -85,15 +86,21 @@ def _collect(pid: int, read_end: int) -> tuple[NDArray[np.float64], NDArray[np.f
     with os.fdopen(read_end, "rb") as pipe:
         message = pipe.read()
     _, status = os.waitpid(pid, 0)
-    answer = pickle.loads(message) if message else f"it ended with status {status}"
+    answer = pickle.loads(message) if message else _ending(status)
     if isinstance(answer, str):
         raise BranchError(f"A branch of the simulation failed: {answer}.")
     return answer  # type: ignore[no-any-return]
 
 
+def _ending(status: int) -> str:
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGPROF:
+        return "SUMO did not get on and was stopped at its limit of processor time"
+    return f"its process ended with code {os.waitstatus_to_exitcode(status)}"
+
+
 def _run(simulation: Simulation, candidate: Mapping[str, Decision], horizons_s: Sequence[float], policy: Any) -> Any:
     start_s = simulation.time_s
-    simulation.measures_delay = True
+    simulation.count_delay_by_second()
     simulation.apply(candidate)
     network, signals = 0.0, np.zeros(len(simulation.network.signals))
     network_at, signals_at = [], []

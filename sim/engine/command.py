@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
+from scenarios.common.clock import format_seconds
 from sim.network import REACH_M, Network
 from sim.timings import Timings
 
@@ -21,24 +22,36 @@ class SessionOptions:
         backend: ``libsumo`` (fast) or ``traci`` (SUMO behind its socket).
         gui: show SUMO's window; needs ``backend="traci"``.
         observing: False leaves the detectors out; observations then hold NaN.
-        delays: add up vehicle-seconds of delay in each interval (for rewards).
+        outputs: False leaves out the files that a run is measured by (trips, statistics, summary), which costs a tenth
+            of SUMO's time.
+        delays: count vehicle-seconds of delay in each interval (``sim.engine.delays.DelayByInterval``, for rewards).
+        delays_by_second: count them second by second, as branches do, at ten times the cost.
         emissions: CO2 and fuel in the trip output.
         edge_interval_s: period of the road output (mean speed and density per road), None for none.
         trace: write where every vehicle is and what every signal shows, second by second.
         lane_areas_m: length of the lane-area detectors before each stop line that programs of SUMO's type delay_based
             need from the start (its own, added while vehicles drive there, make SUMO crash); None for none.
+        road_users: watch persons, cyclists and public transport, where the traffic has any; for results.
         work_dir: where SUMO writes; a temporary folder, removed by ``close``, when None.
+        step_limit_s: processor time that a few simulated seconds may take before the simulation counts as hung and is
+            ended, s; 0 for no limit. Loading may take ``LOADING_FACTOR`` times as long.
+        silence_limit_s: wall time without any sign of life after which the same happens, s; 0 for no limit.
     """
 
     backend: str = "libsumo"
     gui: bool = False
     observing: bool = True
+    outputs: bool = True
     delays: bool = False
+    delays_by_second: bool = False
     emissions: bool = False
     edge_interval_s: float | None = None
     trace: bool = False
     lane_areas_m: float | None = None
+    road_users: bool = False
     work_dir: Path | None = None
+    step_limit_s: float = 60.0
+    silence_limit_s: float = 900.0
 
 
 @dataclass(frozen=True)
@@ -104,24 +117,27 @@ def sumo_arguments(
     arguments = {
         "--net-file": network.net_file,
         "--route-files": ",".join(map(str, route_files)),
-        "--begin": f"{begin_s:g}",
-        "--end": f"{end_s:g}",
+        "--begin": format_seconds(begin_s),
+        "--end": format_seconds(end_s),
         "--step-length": "1",
         "--seed": seed,
         # Jams must show: a teleported vehicle would make a gridlock look like progress.
         "--time-to-teleport": "-1",
-        "--tripinfo-output": files.trips,
-        "--tripinfo-output.write-unfinished": "true",
-        "--tripinfo-output.write-undeparted": "true",
-        "--statistic-output": files.statistics,
-        "--summary-output": files.summary,
-        "--summary-output.period": "60",
-        # Counts each braking beyond the comfortable deceleration, not only the emergency.
-        "--emergencydecel.warning-threshold": "0",
         "--no-step-log": "true",
         "--no-warnings": "true",
         "--duration-log.disable": "true",
     }
+    if options.outputs:
+        arguments |= {
+            "--tripinfo-output": files.trips,
+            "--tripinfo-output.write-unfinished": "true",
+            "--tripinfo-output.write-undeparted": "true",
+            "--statistic-output": files.statistics,
+            "--summary-output": files.summary,
+            "--summary-output.period": "60",
+            # Counts each braking beyond the comfortable deceleration, not only the emergency.
+            "--emergencydecel.warning-threshold": "0",
+        }
     if timings.blocker_s is not None:
         arguments["--ignore-junction-blocker"] = timings.blocker_s
     if additional:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
+from itertools import compress, repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.command import DETECTOR_PREFIX
+from sim.engine.vehicles import Vehicles, sums, values
 from sim.network import Network
 from sim.observation import FLOW_WINDOWS_MIN, ZONES_M
 
@@ -19,15 +22,61 @@ PROP_PREFIX = "greenloop.prop."
 STANDING_MPS = 0.5
 
 
-#: Length (m), the approaches that the lane is part of (index, offset, weight, whether it is their own lane), its exit.
-_Lane = tuple[float, list[tuple[int, float, float, bool]], int]
+@dataclass(frozen=True)
+class _LaneTable:
+    """What each SUMO lane that matters is part of, as arrays; the last row stands for all other lanes.
+
+    A row's parts (the approaches that the lane belongs to) are ``first[row]`` to ``first[row] + parts[row]``.
+    """
+
+    row: dict[str, int]
+    length_m: NDArray[np.float64]  # (R,)
+    exit: NDArray[np.int64]  # (R,) index of the outgoing lane; their number where it is none
+    first: NDArray[np.int64]  # (R,)
+    parts: NDArray[np.int64]  # (R,)
+    approach: NDArray[np.int64]  # (P,) index of the incoming lane
+    offset_m: NDArray[np.float64]  # (P,) from the lane's end to that stop line
+    weight: NDArray[np.float64]  # (P,)
+    is_own: NDArray[np.bool_]  # (P,) the approach is the lane itself
+
+    @classmethod
+    def of(cls, network: Network) -> _LaneTable:
+        exits = {lane: index for index, lane in enumerate(network.exits)}
+        lengths = {lane: float(length) for lane, length in zip(exits, network.exit_length_m, strict=True)}
+        parts: dict[str, list[tuple[int, float, float, bool]]] = {lane: [] for lane in exits}
+        for index, stretches in enumerate(network.reach):
+            for part in stretches:
+                lengths[part.lane_id] = part.length_m
+                row = (index, part.offset_m, part.weight, part.lane_id == network.lanes[index])
+                parts.setdefault(part.lane_id, []).append(row)
+        counts = np.array([*map(len, parts.values()), 0])
+        flat = [row for rows in parts.values() for row in rows]
+        return cls(
+            row={lane: row for row, lane in enumerate(parts)},
+            length_m=np.array([*(lengths[lane] for lane in parts), 0.0]),
+            exit=np.array([*(exits.get(lane, len(exits)) for lane in parts), len(exits)]),
+            first=np.cumsum(counts) - counts,
+            parts=counts,
+            approach=np.array([row[0] for row in flat], np.int64),
+            offset_m=np.array([row[1] for row in flat], np.float64),
+            weight=np.array([row[2] for row in flat], np.float64),
+            is_own=np.array([row[3] for row in flat], np.bool_),
+        )
+
+    def entries(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """For vehicles on these rows, one entry for each part of each row, in order: its vehicle, and its part."""
+        parts, vehicle = self.parts[rows], np.arange(len(rows))
+        if (parts == 1).all():
+            return vehicle, self.first[rows]
+        vehicle = np.repeat(vehicle, parts)
+        return vehicle, np.arange(len(vehicle)) + np.repeat(self.first[rows] - (np.cumsum(parts) - parts), parts)
 
 
 class Detectors:
     """Lane readings in the order of ``Network.lanes`` and ``Network.exits``."""
 
-    def __init__(self, network: Network, conn: Any) -> None:
-        self.network = network
+    def __init__(self, network: Network, conn: Any, vehicles: Vehicles) -> None:
+        self.network, self.vehicles = network, vehicles
         lanes, exits = len(network.lanes), len(network.exits)
         self.queue_veh = np.zeros(lanes)
         self.wait_s = np.zeros(lanes)
@@ -42,31 +91,17 @@ class Detectors:
         self.worst_standing_s = 0.0
         self._minutes: deque[NDArray[np.float64]] = deque(maxlen=max(FLOW_WINDOWS_MIN))
         self._exit_capacity = network.exit_length_m / VEHICLE_SPACE_M
-        self._lanes = self._by_lane()
+        self._table = _LaneTable.of(network)
         self._loops = [DETECTOR_PREFIX + lane for lane in network.lanes]
         self._last_s: float | None = None
         self.bind(conn)
 
     def bind(self, conn: Any) -> None:
         """Take the simulation's functions once: looking them up for each vehicle would cost as much as the calls."""
-        self._ids = conn.vehicle.getIDList
-        self._lane = conn.vehicle.getLaneID
         self._position = conn.vehicle.getLanePosition
         self._speed = conn.vehicle.getSpeed
         self._wait = conn.vehicle.getWaitingTime
         self._minute_count = conn.inductionloop.getLastIntervalVehicleNumber
-
-    def _by_lane(self) -> dict[str, _Lane]:
-        """What each SUMO lane that matters is part of."""
-        exits = {lane: index for index, lane in enumerate(self.network.exits)}
-        lengths = {lane: float(length) for lane, length in zip(exits, self.network.exit_length_m, strict=True)}
-        parts: dict[str, list[tuple[int, float, float, bool]]] = {lane: [] for lane in exits}
-        for index, stretches in enumerate(self.network.reach):
-            for part in stretches:
-                own = part.lane_id == self.network.lanes[index]
-                lengths[part.lane_id] = part.length_m
-                parts.setdefault(part.lane_id, []).append((index, part.offset_m, part.weight, own))
-        return {lane: (lengths[lane], parts[lane], exits.get(lane, -1)) for lane in parts}
 
     def read_minute(self) -> None:
         """Take the counts of the minute that has just ended."""
@@ -85,44 +120,47 @@ class Detectors:
         self._last_s = time_s
 
     def _read_approaches(self) -> None:
-        """Read every vehicle of every approach once; the innermost loop of a session, hence the local names."""
-        lanes = len(self.network.lanes)
-        queue, wait, seen, moved = ([0.0] * lanes for _ in range(4))
-        zones = [0.0] * (3 * lanes)
-        exits = [0.0] * len(self.network.exits)
-        get_lane, get_speed, get_position, get_wait = self._lane, self._speed, self._position, self._wait
-        known = self._lanes
-        _, near, middle, far = ZONES_M
-        for vehicle in self._ids():
-            lane = known.get(get_lane(vehicle))
-            if lane is None:
-                continue
-            length, parts, exit_index = lane
-            if exit_index >= 0:
-                exits[exit_index] += 1
-            if not parts:
-                continue
-            before = length - get_position(vehicle)
-            speed = get_speed(vehicle)
-            halted = speed < HALT_MPS
-            if halted and vehicle.startswith(PROP_PREFIX):
-                continue
-            for index, offset, weight, own in parts:
-                away = offset + before
-                if away < far:
-                    zones[3 * index + (0 if away < near else 1 if away < middle else 2)] += weight
-                elif not own:
-                    continue
-                seen[index] += weight
-                moved[index] += weight * speed
-                if halted:
-                    queue[index] += weight
-                    wait[index] = max(wait[index], get_wait(vehicle))
-        self.queue_veh, self.wait_s, self.exit_veh = np.array(queue), np.array(wait), np.array(exits)
-        self.zone_veh = np.array(zones).reshape(lanes, 3)
+        """Read every vehicle of every approach once, all in arrays.
+
+        Sums run over the vehicles in SUMO's order (``sums`` adds one by one), so that they repeat to the last bit.
+        """
+        table, lanes, exits = self._table, len(self.network.lanes), len(self.network.exits)
+        elsewhere = len(table.row)
+        ids = self.vehicles.ids
+        rows = np.fromiter(map(table.row.get, self.vehicles.lanes, repeat(elsewhere)), np.int64, len(ids))
+        self.exit_veh = np.bincount(table.exit[rows], minlength=exits + 1)[:exits].astype(float)
+        on_approach = table.parts[rows] > 0
+        rows, ids = rows[on_approach], list(compress(ids, on_approach.tolist()))
+        before_m = table.length_m[rows] - values(self._position, ids)
+        speed_mps = values(self._speed, ids)
+        halted = speed_mps < HALT_MPS
+        stopped = np.flatnonzero(halted).tolist()
+        if props := [index for index in stopped if ids[index].startswith(PROP_PREFIX)]:
+            counted = np.ones(len(ids), bool)
+            counted[props] = False
+            rows, before_m, speed_mps, halted = rows[counted], before_m[counted], speed_mps[counted], halted[counted]
+            ids = list(compress(ids, counted.tolist()))
+            stopped = np.flatnonzero(halted).tolist()
+        waited_s = np.zeros(len(ids))
+        waited_s[stopped] = [self._wait(ids[index]) for index in stopped]
+        # From here on an entry is a vehicle on one of the approaches that its lane is part of.
+        vehicle, part = table.entries(rows)
+        away_m = table.offset_m[part] + before_m[vehicle]
+        _, near_m, middle_m, far_m = ZONES_M
+        within = away_m < far_m
+        zone = 3 * table.approach[part] + (away_m >= near_m) + (away_m >= middle_m)
+        self.zone_veh = sums(zone[within], table.weight[part[within]], 3 * lanes).reshape(lanes, 3)
+        seen = within | table.is_own[part]
+        part, vehicle = part[seen], vehicle[seen]
+        approach, weight = table.approach[part], table.weight[part]
+        count = sums(approach, weight, lanes)
+        moved = sums(approach, weight * speed_mps[vehicle], lanes)
+        halting = halted[vehicle]
+        self.queue_veh = sums(approach[halting], weight[halting], lanes)
+        self.wait_s = np.zeros(lanes)
+        np.maximum.at(self.wait_s, approach[halting], waited_s[vehicle[halting]])
         self.speed_mps = self.network.lane_speed_mps.copy()
-        count = np.array(seen)
-        np.divide(np.array(moved), count, out=self.speed_mps, where=count > 0)
+        np.divide(moved, count, out=self.speed_mps, where=count > 0)
 
     def exit_room_veh(self) -> NDArray[np.float64]:
         """(E,) vehicles that still fit on each outgoing lane."""

@@ -21,6 +21,8 @@ from scenarios.incidents.incident import ScheduledIncident
 from scenarios.spec import Scenario
 from sim.engine.branching import branch
 from sim.engine.command import SessionOptions
+from sim.engine.pulse import LOADING_FACTOR, Pulse
+from sim.engine.scene import LaneShape, Passages, Scene, lane_shapes, scene
 from sim.engine.simulation import Simulation
 from sim.network import Network
 from sim.observation import Observation
@@ -44,12 +46,14 @@ class Start:
 class Server:
     """Each public method is one verb of the session."""
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: Start, pulse: Pulse) -> None:
         self.conn = _connect(start)
         self.simulation = Simulation(
             self.conn, start.network, start.scenario, start.incidents, start.seed, start.timings, start.options
         )
+        self.simulation.alive = pulse.beat
         self.policy: Any = None
+        self.passages: Passages | None = None
 
     def warm_up(self) -> Observation:
         """Run the warm-up and observe."""
@@ -76,6 +80,20 @@ class Server:
         """Read the state again."""
         return self.simulation.observe()
 
+    def scene(self) -> Scene:
+        """All vehicles and lights now, for a picture."""
+        return scene(self.conn, self.simulation.network, self.simulation.time_s)
+
+    def lane_shapes(self) -> dict[str, LaneShape]:
+        """Every lane, for a picture."""
+        return lane_shapes(self.conn)
+
+    def passed(self) -> Any:
+        """Vehicles that left each signal's incoming roads since this was asked last; at first none."""
+        if self.passages is None:
+            self.passages = Passages(self.simulation.network, self.conn)
+        return self.passages.since_last()
+
     def set_policy(self, pickled: bytes) -> None:
         """Keep the policy that decides inside branches."""
         self.policy = pickle.loads(pickled)
@@ -92,6 +110,8 @@ class Server:
             events.finish(self.conn)
         counters["incidents"] = tuple(events.truth()) if events else ()
         counters["inserted"] = dict(events.inserted) if events else {}
+        if self.simulation.road_users is not None:
+            counters["road_users"] = self.simulation.road_users.finish()
         self.conn.close()
         return counters
 
@@ -108,7 +128,7 @@ def _connect(start: Start) -> Any:
     gui = ["--start", "--quit-on-end"] if start.options.gui else []
     port = traci.getFreeSocketPort()
     process = subprocess.Popen(
-        [str(binary), *start.arguments, *gui, "--remote-port", str(port)], stdin=subprocess.DEVNULL, process_group=0
+        [str(binary), *start.arguments, *gui, "--remote-port", str(port)], stdin=subprocess.DEVNULL
     )
     # traci.start would wait a whole second before it tries again.
     return traci.connect(port, numRetries=600, proc=process, waitBetweenRetries=0.05)
@@ -117,19 +137,25 @@ def _connect(start: Start) -> Any:
 def serve(pipe: Connection) -> None:
     """Answer verbs until the other end closes."""
     server: Server | None = None
+    pulse = Pulse(pipe, 0.0)
     while True:
         try:
-            verb, *arguments = pipe.recv()
+            number, verb, *arguments = pipe.recv()
         except (EOFError, OSError):
             break
         try:
             if verb == "start":
-                server = Server(*arguments)
-                answer: Any = ("ok", server.warm_up())
+                (start,) = arguments
+                pulse.limit_s = start.options.step_limit_s
+                pulse.begin(number, LOADING_FACTOR)
+                server = Server(start, pulse)
+                answer: Any = (number, "ok", server.warm_up())
             else:
-                answer = ("ok", getattr(server, verb)(*arguments))
+                pulse.begin(number)
+                answer = (number, "ok", getattr(server, verb)(*arguments))
         except Exception as error:  # whatever went wrong belongs to the caller, in words
-            answer = ("error", f"{type(error).__name__}: {error}")
+            answer = (number, "error", f"{type(error).__name__}: {error}")
+        pulse.end()
         try:
             pipe.send(answer)
         except (BrokenPipeError, OSError):

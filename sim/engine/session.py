@@ -7,14 +7,17 @@ is an error and not a crash, and a worker keeps its model loaded. The pipe carri
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
@@ -24,11 +27,17 @@ import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.common.errors import shorten
+from scenarios.common.sumo_tools import PlainNames
 from scenarios.demand.scheduled_trips import Schedule, schedule
 from scenarios.incidents import scheduled_incidents as incidents
+from scenarios.road_users import may_have_others
 from scenarios.spec import Scenario
 from sim.engine.branching import BranchResult
 from sim.engine.command import OutputFiles, SessionOptions, sumo_arguments
+from sim.engine.pulse import ALIVE
+from sim.engine.road_users import RoadUsers
+from sim.engine.scene import LaneShape, Scene
 from sim.engine.server import Start
 from sim.incidents.events import SUMO_OPTIONS
 from sim.network import Network
@@ -59,6 +68,7 @@ class Outcome:
     switches: int
     worst_wait_s: float
     standing_queue_s: float
+    road_users: RoadUsers = field(default_factory=RoadUsers)
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,9 @@ class Session:
 
     ``network`` and ``horizon`` are known at once; SUMO starts in ``start``. Use it as a context manager, or call
     ``finish`` to end the run and read its files, and ``close`` to release everything.
+
+    A verb that Ctrl-C interrupts has been asked for all the same: SUMO does it, its answer is dropped, and the next
+    verb gets its own answer. A session belongs to the process that started it; a fork of that process cannot use it.
     """
 
     def __init__(
@@ -99,8 +112,12 @@ class Session:
         self.delay = IntervalDelay(0.0, np.zeros(len(self.network.signals)))
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
+        self._owner = os.getpid()
+        self._asked = 0  # number of the last request
+        self._is_torn = False  # a message was interrupted half-way, so what comes next in the pipe has no meaning
         self._policy: object = None
         self._temporary: Path | None = None
+        self._names: PlainNames | None = None
         _live.add(self)
 
     def __enter__(self) -> Session:
@@ -127,11 +144,12 @@ class Session:
         self.demand = schedule(self.scenario, self.seed)
         at_signals = frozenset(self.network.lane_edge)
         planned = incidents.schedule(self.scenario, self.network.roads, self.seed, signalled=at_signals)
-        self.files = OutputFiles(self._work_dir())
+        names = self._names = PlainNames()
+        self.files = OutputFiles(names.folder(self._work_dir()))
         arguments = sumo_arguments(
-            self.network,
-            self.demand.route_files,
-            self.scenario.additional_files,
+            replace(self.network, net_file=names.path(self.network.net_file)),
+            tuple(map(names.path, self.demand.route_files)),
+            tuple(map(names.path, self.demand.additional_files)),
             self.scenario.begin_s,
             self.scenario.end_s,
             self.seed,
@@ -141,7 +159,8 @@ class Session:
         )
         arguments += SUMO_OPTIONS if planned else ()
         self._launch()
-        options = replace(self.options, work_dir=None)
+        others = may_have_others((*self.demand.route_files, *self.demand.additional_files))
+        options = replace(self.options, work_dir=None, road_users=self.options.road_users and others)
         message = Start(arguments, self.network, self.scenario, planned, self.seed, self.timings, options)
         observation: Observation = self._ask("start", message)
         self.time_s = observation.time_s
@@ -179,6 +198,21 @@ class Session:
         observation: Observation = self._ask("observe")
         return observation
 
+    def scene(self) -> Scene:
+        """All vehicles and lights now, for a picture."""
+        scene: Scene = self._ask("scene")
+        return scene
+
+    def lane_shapes(self) -> dict[str, LaneShape]:
+        """Every lane by id, for a picture."""
+        shapes: dict[str, LaneShape] = self._ask("lane_shapes")
+        return shapes
+
+    def passed_veh(self) -> NDArray[np.float64]:
+        """(S,) vehicles that left each signal's incoming roads since this was asked last; zeros the first time."""
+        passed: NDArray[np.float64] = self._ask("passed")
+        return passed
+
     def branch(
         self, candidates: Sequence[Mapping[str, Decision | int]], horizons_s: Sequence[float], policy: object = None
     ) -> BranchResult:
@@ -204,8 +238,10 @@ class Session:
 
     def finish(self) -> Outcome:
         """End SUMO, so that it writes its files, and return what the run left. The files stay until ``close``."""
-        counted = self._ask("finish")
-        self._stop()
+        try:
+            counted = self._ask("finish")
+        finally:
+            self._stop()  # also when interrupted: nothing can be asked any more
         return Outcome(self.files, self.demand, **counted)
 
     def memory_mib(self) -> float:
@@ -219,9 +255,12 @@ class Session:
     def close(self) -> None:
         """Stop the process and remove the temporary folder; harmless when there is none."""
         self._stop()
-        if self._temporary is not None:
+        if self._temporary is not None and self._owner == os.getpid():
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = None
+        if self._names is not None:
+            self._names.close()
+            self._names = None
 
     def _work_dir(self) -> Path:
         if self.options.work_dir is None:
@@ -235,6 +274,9 @@ class Session:
 
     def _launch(self) -> None:
         self._pipe, theirs = Pipe()
+        self._owner, self._is_torn = os.getpid(), False
+        self._poll = select.poll()
+        self._poll.register(self._pipe.fileno(), select.POLLIN)
         root = str(Path(__file__).resolve().parents[2])
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
         with self.files.log.open("wb") as log:
@@ -245,6 +287,7 @@ class Session:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                process_group=0,  # with its forks and, behind the socket, SUMO: all can be ended at once
             )
         theirs.close()
 
@@ -258,36 +301,72 @@ class Session:
         return observation
 
     def _ask(self, verb: str, *arguments: Any) -> Any:
+        if self._owner != os.getpid():
+            raise SessionError("The session belongs to the process that started it; a fork of it needs one of its own.")
         if self._pipe is None:
             raise SessionError(f"The session is not running; call start() before {verb}.")
+        if self._is_torn:
+            self._stop()
+            raise SessionError("The session was interrupted in the middle of a message; call start() to begin again.")
+        self._asked += 1
         try:
-            self._pipe.send((verb, *arguments))
-            status, answer = self._pipe.recv()
+            self._send((self._asked, verb, *arguments))
+            number, status, answer = self._receive()
+            while number != self._asked or status == ALIVE:  # late answers belong to verbs that were interrupted
+                number, status, answer = self._receive()
         except (EOFError, OSError) as error:
             raise self._death(f"SUMO's process ended unexpectedly at second {self.time_s:g}") from error
         if status == "error":
             raise self._death(answer)
         return answer
 
+    def _send(self, message: Any) -> None:
+        assert self._pipe is not None
+        self._is_torn = True
+        self._pipe.send(message)
+        self._is_torn = False
+
+    def _receive(self) -> Any:
+        """The next message; waiting for it may be interrupted, reading it may not."""
+        assert self._pipe is not None
+        limit_s = None if self.options.gui else self.options.silence_limit_s  # a window can be paused
+        waited_s = 0
+        while not self._poll.poll(1000):  # in seconds: a program that Ctrl-Z stopped has not waited
+            waited_s += 1
+            if limit_s and waited_s >= limit_s:
+                raise self._death(f"SUMO gave no sign of life for {waited_s} s after second {self.time_s:g}")
+        self._is_torn = True
+        message = self._pipe.recv()
+        self._is_torn = False
+        return message
+
     def _death(self, what: str) -> SessionError:
-        """Stop, and put SUMO's own last error line into the sentence."""
-        self._stop()
+        """Stop, and put what ended the process, or SUMO's own last error line, into the sentence."""
+        status = self._stop()
         lines = self.files.log.read_text(errors="replace").splitlines() if self.files.log.exists() else []
         said = next((line.strip() for line in reversed(lines) if "Error" in line and "Quitting" not in line), "")
-        return SessionError(" ".join(f"The simulation of {self.scenario.name} failed: {what}. {said}".split()))
+        if status == -signal.SIGPROF:
+            what = f"SUMO did not get on after second {self.time_s:g} and was stopped at its limit of processor time"
+        elif status is not None and status < 0 and status != -signal.SIGKILL:
+            what += f" (signal {-status})"
+        return SessionError(shorten(f"The simulation of {self.scenario.name} failed: {what}. {said}"))
 
-    def _stop(self) -> None:
-        if self._pipe is not None:
-            self._pipe.close()
-            self._pipe = None
-        if self._process is not None:
-            try:
-                self._process.wait(timeout=2)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
+    def _stop(self) -> int | None:
+        """End the process and what it left; returns how it had ended by itself, None if it had not."""
+        pipe, self._pipe = self._pipe, None
+        process, self._process = self._process, None
         self._policy = None
+        if pipe is not None:
+            pipe.close()
+        if process is None or self._owner != os.getpid():
+            return None
+        status = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = process.wait(timeout=2)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return status
 
     def __del__(self) -> None:
         if hasattr(self, "_temporary"):

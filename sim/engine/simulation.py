@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 from scenarios.incidents.incident import ScheduledIncident
 from scenarios.spec import Scenario
 from sim.engine.command import AREA_PREFIX, SessionOptions
+from sim.engine.delays import Delay, DelayByInterval, DelayBySecond
 from sim.engine.detector_errors import DetectorFaults
 from sim.engine.detectors import Detectors
+from sim.engine.road_users import LOOK_S, RoadUserWatch
+from sim.engine.vehicles import Vehicles
 from sim.incidents.events import Events
 from sim.network import YELLOW, Network
 from sim.observation import Observation
 from sim.signals import Auditor, Decision, Program, SignalMachine, intergreen
 from sim.timings import Timings
 
+#: Seconds that SUMO simulates in one call where nothing has to be looked at: a time limit sees each call as one step.
+LONGEST_STEP_S = 10
 LIBSUMO_TYPES = {"static": 0, "actuated": 3, "delay_based": 5}
 
 
@@ -44,18 +49,24 @@ class Simulation:
         self.machines: dict[str, SignalMachine] = {}
         self.auditors = {signal.id: Auditor(signal, timings) for signal in network.signals}
         self.events = Events(incidents, network, seed) if incidents else None
-        self.detectors = Detectors(network, conn) if options.observing else None
+        self.vehicles = Vehicles(conn)
+        self.detectors = Detectors(network, conn, self.vehicles) if options.observing else None
         self.faults = DetectorFaults(scenario.detectors, len(network.lanes), seed)
-        self.network_delay_veh_s = 0.0
-        self.signal_delay_veh_s = np.zeros(len(network.signals))
-        self.measures_delay = options.delays
+        self.alive: Callable[[], None] = _nothing  # is called before each step
+        self.delay: Delay | None = None
+        if options.delays:
+            self.delay = DelayByInterval(network, conn, self.vehicles)
+        if options.delays_by_second:
+            self.count_delay_by_second()
         self._shown: dict[str, str] = {}
         self._joining: dict[str, _Joining] = {}
-        self._called: NDArray[np.bool_] | None = None
+        self._called: list[bool] | None = None
         # No installed program changes its lights before this: each of them, and the first of all.
         self._look_s = {signal.id: scenario.begin_s for signal in network.signals}
         self._audit_s = scenario.begin_s
         self._minute_s = scenario.begin_s + 60 if options.observing else math.inf
+        self.road_users = RoadUserWatch(conn) if options.road_users else None
+        self._users_s = scenario.begin_s + scenario.warmup_s if options.road_users else math.inf
         self._phase_of = [{phase.state: phase.index for phase in signal.phases} for signal in network.signals]
         self._links = [[(m.link, m.lane) for m in signal.movements] for signal in network.signals]
 
@@ -80,10 +91,29 @@ class Simulation:
 
     def advance(self, seconds: float) -> None:
         """Simulate some seconds, at most to the end of the horizon."""
-        self.network_delay_veh_s, self.signal_delay_veh_s = 0.0, np.zeros(len(self.network.signals))
         until_s = min(self.time_s + seconds, self.scenario.end_s)
+        if self.delay is not None:
+            self.delay.begin()
+        if self.time_s >= until_s:
+            return
         while self.time_s < until_s:
             self._step(until_s)
+        if self.delay is not None:
+            self.delay.end()
+
+    @property
+    def network_delay_veh_s(self) -> float:
+        """Vehicle-seconds of delay in the last interval; 0 where nobody counts them."""
+        return 0.0 if self.delay is None else self.delay.network_veh_s
+
+    @property
+    def signal_delay_veh_s(self) -> NDArray[np.float64]:
+        """(S,) the same on each signal's incoming lanes."""
+        return np.zeros(len(self.network.signals)) if self.delay is None else self.delay.signal_veh_s
+
+    def count_delay_by_second(self) -> None:
+        """From now on count delay as branches do."""
+        self.delay = DelayBySecond(self.network, self.conn, self.vehicles)
 
     def _step(self, until_s: float) -> None:
         """Simulate one second; or more, up to the next moment at which anything has to be looked at."""
@@ -92,9 +122,9 @@ class Simulation:
         if self.events is not None:
             self.events.step(self.conn, self.time_s)
             next_event_s = self.events.next_s
-        if not self.machines and not self._joining and not self.measures_delay:
-            nothing_until_s = min(until_s, self._audit_s, self._minute_s, next_event_s)
-            target_s = max(target_s, math.floor(nothing_until_s))
+        if not self.machines and not self._joining and self.delay is None:
+            nothing_until_s = min(until_s, self._audit_s, self._minute_s, self._users_s, next_event_s)
+            target_s = max(target_s, math.floor(min(nothing_until_s, self.time_s + LONGEST_STEP_S)))
         if self._joining:
             self._join()
         for signal_id, machine in self.machines.items():
@@ -102,15 +132,20 @@ class Simulation:
             if state != self._shown.get(signal_id):
                 self.conn.trafficlight.setRedYellowGreenState(signal_id, state)
                 self._shown[signal_id] = state
+        self.alive()
         self.conn.simulationStep(target_s)
+        self.vehicles.forget()
         self.time_s = target_s
         if target_s >= self._audit_s:
             self._audit()
         if target_s >= self._minute_s and self.detectors is not None:
             self.detectors.read_minute()
             self._minute_s += 60
-        if self.measures_delay:
-            self._add_delay()
+        if target_s >= self._users_s and self.road_users is not None:
+            self.road_users.see()
+            self._users_s += LOOK_S
+        if self.delay is not None:
+            self.delay.second()
 
     def _audit(self) -> None:
         """Look at the lights of every installed program that may have changed them, and note when the next one may.
@@ -254,26 +289,16 @@ class Simulation:
 
         This is the push button of the maximum red, a safety device: unlike a controller's view it never fails.
         """
-        self._called = (readings.queue_veh > 0) | (readings.zone_veh[:, 0] > 0)
+        before, self._called = self._called, ((readings.queue_veh > 0) | (readings.zone_veh[:, 0] > 0)).tolist()
         for machine in self.machines.values():
-            self._call(machine)
+            lanes = machine.signal.lanes
+            if before is None or [before[lane] for lane in lanes] != [self._called[lane] for lane in lanes]:
+                self._call(machine)
 
     def _call(self, machine: SignalMachine) -> None:
         called = self._called
         if called is not None:
-            machine.call(link for link, lane in self._links[machine.signal.index] if called[lane])
-
-    def _add_delay(self) -> None:
-        """Add one second of delay: each vehicle loses 1 - speed / allowed speed, each waiting outside a whole one."""
-        speed, allowed = self.conn.vehicle.getSpeed, self.conn.vehicle.getAllowedSpeed
-        lost = sum(max(0.0, 1.0 - speed(v) / max(allowed(v), 0.1)) for v in self.conn.vehicle.getIDList())
-        self.network_delay_veh_s += lost + len(self.conn.simulation.getPendingVehicles())
-        count, mean = self.conn.lane.getLastStepVehicleNumber, self.conn.lane.getLastStepMeanSpeed
-        for index, lane in enumerate(self.network.lanes):
-            vehicles = count(lane)
-            if vehicles:
-                loss = vehicles * max(0.0, 1.0 - mean(lane) / self.network.lane_speed_mps[index])
-                self.signal_delay_veh_s[self.network.lane_signal[index]] += loss
+            machine.call([link for link, lane in self._links[machine.signal.index] if called[lane]])
 
     def counters(self) -> dict[str, dict[str, int] | int | float]:
         """Repairs, audit and switches so far, and the worst waits seen."""
@@ -291,6 +316,10 @@ class Simulation:
             "worst_wait_s": self.detectors.worst_wait_s if self.detectors else float("nan"),
             "standing_queue_s": self.detectors.worst_standing_s if self.detectors else float("nan"),
         }
+
+
+def _nothing() -> None:
+    """Without a session there is no time limit."""
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,7 +23,9 @@ from sim.engine.detector_errors import DetectorFaults
 from sim.engine.session import Session
 
 HASHES = Path(__file__).with_name("suite_hashes.json")
-SHIPPED = ("ablations", "city", "demo", "held_out", "held_out_cities", "incidents", "quick", "resco", "robustness")
+SHIPPED = (
+    "ablations", "city", "demo", "held_out", "held_out_cities", "incidents", "peers", "quick", "resco", "robustness"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -120,6 +123,29 @@ def test_a_changed_run_does_not_bear_the_suites_name(change: dict[str, object], 
     assert {cell.suite.name for cell in kept.cells if cell.suite} == {"x"}
     changed = plan(Request(suite=own, out=tmp_path, **{"seeds": (1,), **change}))  # type: ignore[arg-type]
     assert {cell.suite for cell in changed.cells} == {None}
+
+
+def test_a_suite_without_scenarios_runs_on_those_that_are_brought(tmp_path: Path) -> None:
+    brought = tmp_path / "sets"
+    brought.mkdir()
+    asked = Request(suite="peers", out=tmp_path, controllers=("greedy",), seeds=(1,))
+    with pytest.raises(RequestError, match=r"Suite peers runs on scenarios that you bring: --scenario"):
+        plan(asked)
+    with pytest.raises(RequestError, match=r"holds no scenario \(.yaml\)"):
+        plan(replace(asked, scenarios=(str(brought),)))
+    scenario = registry.load("cologne1")
+    for name in ("b", "a"):
+        scenario.with_(name=name).to_yaml(brought / f"{name}.yaml")
+    planned = plan(replace(asked, scenarios=(str(brought),)))
+    assert [cell.scenario.name for cell in planned.cells] == ["a", "b"]
+    assert all(cell.suite is not None and cell.suite.name == "peers" for cell in planned.cells)
+
+
+def test_a_folder_never_hides_a_registered_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cologne1").mkdir()
+    planned = plan(Request(scenarios=("cologne1",), out=tmp_path / "out", controllers=("greedy",), seeds=(1,)))
+    assert [cell.scenario.name for cell in planned.cells] == ["cologne1"]
 
 
 def test_unknown_timings_are_a_sentence(own: str, tmp_path: Path) -> None:

@@ -229,6 +229,24 @@ def test_an_entry_point_is_found_and_never_hides_a_registered_name(monkeypatch: 
         registry.make("gone")
 
 
+@pytest.mark.parametrize(
+    ("spec", "is_users"),
+    [
+        ("greedy:detection_m=50", False),
+        ("reinforcement:folder=runs/rl/seed-1", False),
+        ("no_such", False),
+        ("mine.py:Mine:gain=2", True),
+        ("their_own", True),
+        ("endpoint:url=http://localhost:8000/v1,model=m,fallback=mine.py:Mine", True),
+        ("language_model:fallback=their_own:gain=2", True),
+    ],
+)
+def test_what_runs_code_that_is_not_ours(monkeypatch: pytest.MonkeyPatch, spec: str, is_users: bool) -> None:
+    points = [EntryPoint("their_own", "theirs:Own", registry.ENTRY_POINT_GROUP)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    assert registry.is_users(spec) is is_users
+
+
 def test_register_adds_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
     registry.register("dice", "controllers.classical.random_phase:RandomPhase", "Throws dice.")

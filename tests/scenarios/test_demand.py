@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scenarios import resco
 from scenarios.common import sumo_tools as tools
 from scenarios.common.sumo_tools import cached, sumo_home
+from scenarios.demand import route_files
 from scenarios.demand import scheduled_trips as demand
 from scenarios.demand.scheduled_trips import Schedule, schedule
 from scenarios.demand.waves import Waves
@@ -258,7 +259,7 @@ def test_departures_are_counted_without_routing(road: Path, tmp_path: Path) -> N
     for number, (flow, expected) in enumerate(flows.items()):
         file = tmp_path / f"{number}.rou.xml"
         file.write_text(f'<routes><flow id="f" begin="0" {flow} from="ab" to="bc"/></routes>')
-        assert len(demand.read_departures([file])) == expected, flow
+        assert len(route_files.read_departures([file])) == expected, flow
 
 
 # --- bad input and speed -------------------------------------------------------------------------------------------
@@ -301,7 +302,7 @@ def test_bad_routes_give_one_sentence(road: Path, tmp_path: Path, body: str, exp
 )
 def test_a_bad_flow_is_named_with_its_file(road: Path, tmp_path: Path, values: str, expected: str) -> None:
     scenario = on_road(road, tmp_path, f'<flow id="f7" begin="0" {values} from="ab" to="bc"/>')
-    for use in (lambda: demand.read_departures(scenario.route_files), lambda: schedule(scenario, 1, tmp_path)):
+    for use in (lambda: route_files.read_departures(scenario.route_files), lambda: schedule(scenario, 1, tmp_path)):
         with pytest.raises(ScenarioError) as error:
             use()
         assert f"r.rou.xml: <flow id='f7'>: {expected}" in str(error.value)

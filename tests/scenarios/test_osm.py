@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -171,20 +174,58 @@ def test_import_and_run_from_the_command_line(
     assert list(Path("results").glob("town__greedy*"))
 
 
+def test_ways_before_nodes_and_negative_ids_say_the_same(town: Path, tmp_path: Path) -> None:
+    """Overpass writes in any order, JOSM gives new things ids below 0."""
+    text = town.read_text(encoding="utf-8")
+    nodes, ways = (re.findall(rf"(?s)<{tag} .*?</{tag}>", text) for tag in ("node", "way"))
+    head = text[: text.index("<node")]
+    (tmp_path / "ways.osm").write_text("".join([head, *ways, *nodes, "</osm>"]), encoding="utf-8")
+    (tmp_path / "below.osm").write_text(re.sub(r'\b(id|ref)="(\d)', r'\1="-\2', text), encoding="utf-8")
+    usual, turned, below = (
+        osm_read.read(Source.of(file), None, tmp_path / f"{file.stem}.roads.osm")
+        for file in (town, tmp_path / "ways.osm", tmp_path / "below.osm")
+    )
+    assert turned == usual
+    assert {-node: place for node, place in below.ends.items()} == usual.ends
+    assert (below.roads, below.signals, below.places) == (usual.roads, usual.signals, usual.places)
+    net = tmp_path / "below.net.xml"
+    assert osm_net.build(tmp_path / "below.roads.osm", net, osm_net.NetWish()) == 6
+    assert osm_net.to_metres(net, below.ends).shape == (3, 2)
+
+
 # --- maps that cannot be used --------------------------------------------------------------------------------------
 
 
+FOOTWAY = '<osm version="0.6"><way id="1" version="1"><nd ref="1"/><tag k="highway" v="footway"/></way></osm>'
 BAD: dict[str, tuple[str, Callable[[Path, bytes], object], str]] = {
-    "truncated XML": ("a.osm", lambda file, town: file.write_bytes(town[: len(town) // 2]), "not a complete"),
+    "truncated XML": ("a.osm", lambda file, town: file.write_bytes(town[: len(town) // 2]), "cannot be read as"),
     "truncated gz": ("a.osm.gz", lambda file, town: file.write_bytes(gzip.compress(town)[:300]), "not a complete"),
-    "text as pbf": ("a.osm.pbf", lambda file, town: file.write_text("hello " * 100), "not a complete"),
-    "empty pbf": ("a.osm.pbf", lambda file, town: file.write_bytes(b""), "not a complete"),
-    "web page": ("a.osm", lambda file, town: file.write_text("<html/>"), "not a complete"),
+    "text as pbf": ("a.osm.pbf", lambda file, town: file.write_text("hello " * 100), "cannot be read as"),
+    "empty pbf": ("a.osm.pbf", lambda file, town: file.write_bytes(b""), "cannot be read as"),
+    "web page": ("a.osm", lambda file, town: file.write_text("<html/>"), "cannot be read as"),
     "SUMO network": ("a.net.xml", lambda file, town: file.write_text("<net/>"), "SUMO network already"),
     "unknown ending": ("a.shp", lambda file, town: file.write_bytes(town), "unknown ending"),
-    "missing": ("a.osm", lambda file, town: None, "no such file"),
+    "missing": ("a.osm", lambda file, town: None, "No such file"),
+    "a pipe": ("a.osm", lambda file, town: os.mkfifo(file), "is a pipe or a device"),
+    "gzip bomb": (
+        "a.osm.gz",
+        lambda file, town: file.write_bytes(gzip.compress(bytes(40_000_000))),
+        "compression bomb",
+    ),
+    "bzip2 bomb": ("a.osm.bz2", lambda file, town: file.write_bytes(bz2.compress(bytes(40_000_000))), "compression"),
+    "gzip under a plain name": ("a.osm", lambda file, town: file.write_bytes(gzip.compress(b"<osm>")), "as Open"),
+    "entities": ("a.osm", lambda file, town: file.write_bytes(b'<!DOCTYPE o [<!ENTITY a "b">]>' + town), "cannot be"),
+    "deep": ("a.osm", lambda file, town: file.write_text("<osm>" + "<way>" * 100_000), "cannot be read as"),
+    "coordinates": ("a.osm", lambda file, town: file.write_bytes(town.replace(b'lat="5', b'lat="x5')), "cannot be"),
+    "encoding": ("a.osm", lambda file, town: file.write_text('<?xml version="1.0" encoding="x"?><osm/>'), "cannot be"),
+    "no nodes": ("a.osm", lambda file, town: file.write_bytes(_without_nodes(town)), "its nodes"),
+    "footways": ("a.osm", lambda file, town: file.write_text(FOOTWAY), "none of its 1 tagged ways is a highway"),
     "no roads": ("a.osm", lambda file, town: file.write_text('<osm version="0.6"/>'), "holds no roads for cars"),
 }
+
+
+def _without_nodes(town: bytes) -> bytes:
+    return re.sub(rb"(?s)<node\b.*?(?=<way)", b"", town, count=1)
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -210,7 +251,7 @@ def test_a_map_with_a_lone_crossing_only(tmp_path: Path) -> None:
 
 
 def test_an_empty_box(town: Path, tmp_path: Path) -> None:
-    assert "no roads for cars in the box" in _refusal(town, tmp_path, box=(1.0, 1.0, 2.0, 2.0))
+    assert "roads lies in --bbox" in _refusal(town, tmp_path, box=(1.0, 1.0, 2.0, 2.0))
 
 
 def test_a_map_too_large_for_the_memory(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

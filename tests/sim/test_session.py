@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import signal as signals
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
@@ -131,7 +133,7 @@ def test_branching_leaves_the_run_and_its_files_untouched() -> None:
 
 
 def test_a_branch_sees_the_future_that_then_comes() -> None:
-    with Session(scenario("cologne1", minutes=10), seed=2, options=SessionOptions(delays=True)) as session:
+    with Session(scenario("cologne1", minutes=10), seed=2, options=SessionOptions(delays_by_second=True)) as session:
         controller = Greedy()
         observation = session.start()
         controller.reset(session.network, 2)
@@ -340,6 +342,86 @@ def test_a_sumo_that_dies_is_one_sentence_and_others_live() -> None:
         assert other.step({}).time_s > 0
         with pytest.raises(SessionError, match="not running"):
             victim.step({})
+
+
+def test_ctrl_c_in_any_verb_leaves_each_answer_with_its_own_request() -> None:
+    """An answer that comes after the interruption is nobody's; one that is torn ends the session with a sentence."""
+    draw, interrupted = random.Random(3), 0
+    torn: list[str] = []
+    with Session(scenario("cologne3", minutes=60), seed=1) as session:
+        session.start()
+        for turn in range(40):
+            verb = (lambda: session.step({}), lambda: session.advance({}, 7.0), lambda: session.watch(10.0))[turn % 3]
+            alarm = threading.Timer(draw.uniform(0, 0.02), os.kill, (os.getpid(), signals.SIGINT))
+            try:
+                alarm.start()
+                for _ in range(5):
+                    verb()
+                alarm.join()
+                time.sleep(0.01)
+            except KeyboardInterrupt:
+                interrupted += 1
+            alarm.join()
+            try:
+                stepped, read = session.step({}), session.observe()
+            except SessionError as error:
+                torn.append(str(error))
+                session.start()
+                continue
+            assert stepped.time_s == read.time_s == session.time_s
+            np.testing.assert_array_equal(stepped.zone_veh, read.zone_veh)
+    assert interrupted > 20
+    assert all("interrupted in the middle of a message" in said for said in torn)
+
+
+def test_a_fork_of_the_program_takes_nothing_along_when_it_ends() -> None:
+    code = (
+        "import os, sys\n"
+        "from scenarios import registry\n"
+        "from sim.engine.session import Session, SessionError\n"
+        "case = registry.load('cologne1')\n"
+        "with Session(case.with_(end_s=case.begin_s + 60), 1) as session:\n"
+        "    session.start()\n"
+        "    if os.fork() == 0:\n"
+        "        try:\n"
+        "            session.step({})\n"
+        "        except SessionError as error:\n"
+        "            print(error, flush=True)\n"
+        "        session.close()\n"
+        "        sys.exit(0)\n"
+        "    os.wait()\n"
+        "    session.advance({}, 60)\n"
+        "    print(session.finish().files.trips.is_file())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert "belongs to the process that started it" in first
+    assert second == "True"
+
+
+def test_a_simulation_that_hangs_inside_sumo_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With libsumo by processor time, also in the fork of a branch; else, and in whatever waits, by silence."""
+    monkeypatch.setattr("sim.engine.session.check_decisions", lambda network, decisions: decisions)
+    for backend, says in (("libsumo", "stopped at its limit of processor time"), ("traci", "gave no sign of life")):
+        options = SessionOptions(backend=backend, step_limit_s=0.5, silence_limit_s=2)
+        with Session(scenario(minutes=5), seed=1, options=options) as session:
+            session.start()
+            signal = session.network.signals[0]
+            rows = tuple(ProgramRow(row.state, row.duration_s, 0, 50) for row in signal.program)
+            endless = {signal.id: Decision(program=Program(rows, "actuated"))}
+            if backend == "libsumo":
+                with pytest.raises(SessionError, match=r"branch of the simulation failed: .*processor time"):
+                    session.branch([endless, {}], [300])
+                session.start()
+            with pytest.raises(SessionError, match=says):
+                go_on(session, endless)
+
+
+def go_on(session: Session, decisions: dict[str, Decision]) -> None:
+    session.apply(decisions)
+    while not session.done:
+        session.step({})
 
 
 def test_routes_that_do_not_fit_the_network_are_one_sentence(tmp_path: Path) -> None:

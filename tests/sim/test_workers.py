@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
-from sim.workers.local import Workers, one_sentence
+from sim.workers.local import AloneError, Workers, one_sentence, run_alone
 
 
 def work(task: str) -> str:
@@ -25,6 +25,12 @@ def work(task: str) -> str:
         time.sleep(60)
     if task == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if task == "leave":
+        os._exit(0)
+    if task == "fork" and os.fork() == 0:
+        return "the fork's answer"
+    if task == "lambda":
+        return lambda: None  # type: ignore[return-value]
     if task == "threads":
         return os.environ["OMP_NUM_THREADS"]
     return f"{task} in {os.getpid()}"
@@ -47,9 +53,48 @@ def test_a_failing_hanging_or_dying_task_leaves_the_others_alone() -> None:
     found = outcomes(["raise", "die", "hang", "time", "fine"], timeout_s=2.0)
     assert found["raise"] == "two lines"
     assert found["time"] == "the server did not answer"
-    assert "process died" in found["die"]
+    assert found["die"] == "Its process died (ended by SIGKILL), perhaps for lack of memory."
     assert found["hang"] == "It took longer than 2 s and was stopped."
     assert found["fine"].startswith("fine in")
+
+
+def test_a_task_that_ends_or_doubles_its_process_or_returns_nonsense_is_one_failed_task() -> None:
+    found = outcomes(["leave", "fork", "lambda", "fine"])
+    assert "something in it ended it with exit code 0" in found["leave"]
+    assert found["fork"].startswith("fork in")
+    assert "returned cannot be sent" in found["lambda"]
+    assert found["fine"].startswith("fine in")
+
+
+@pytest.mark.parametrize("when", ["starting", "waiting"])
+def test_workers_killed_before_they_begin_a_task_are_replaced_and_no_task_fails(when: str) -> None:
+    with Workers(work, 2) as workers:
+        if when == "waiting":
+            assert len(list(workers.run(["x", "y"]))) == 2
+        for worker in workers._workers:
+            worker.process.kill()
+        done = {ended.task: ended.problem for ended in workers.run(["a", "b", "c"])}
+    assert done == {"a": None, "b": None, "c": None}
+
+
+def test_workers_that_never_start_end_the_tasks_with_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Workers, "_start", start_and_kill)
+    with Workers(work, 1) as workers:
+        problems = {ended.problem for ended in workers.run(["a", "b"])}
+    assert problems == {"No worker process starts: Its process died (ended by SIGKILL), perhaps for lack of memory."}
+
+
+def start_and_kill(workers: Workers[str, str], start: object = Workers._start) -> None:
+    start(workers)  # type: ignore[operator]
+    workers._workers[-1].process.kill()
+
+
+def test_a_task_alone_changes_nothing_here() -> None:
+    assert run_alone(work, "a") != run_alone(work, "a")
+    with pytest.raises(AloneError, match="two lines"):
+        run_alone(work, "raise")
+    with pytest.raises(AloneError, match="exit code 0"):
+        run_alone(work, "leave")
 
 
 def interrupted() -> None:

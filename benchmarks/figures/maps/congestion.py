@@ -96,7 +96,7 @@ def _with_roads(group: Group, choice: Choice | None) -> tuple[Group, NetworkShap
 
 
 def _headline(figure: Figure, group: Group, when: str = "") -> None:
-    figure.suptitle(f"{group.scenario}{when}", x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    figure.suptitle(f"{group.title}{when}", x=0.01, ha="left", fontsize=9.5, fontweight="bold")
     text = f"{group.timings} timings; {group.seed_text()}"
     figure.text(0.99, 0.985, text, ha="right", va="top", fontsize=7.5, color=QUIET)
 

@@ -43,7 +43,7 @@ def phases(group: Group, choice: Choice | None = None) -> Figure:
     for axes, (controller, trace) in zip(panels[:, 0], shown.items(), strict=True):
         clock_axis(axes, begin_s, end_s)
         _draw(axes, trace, name, rows, begin_s, end_s)
-        axes.set_title(f"{group.scenario}, signal {short(name, 24)}: {label(controller)}")
+        axes.set_title(f"{group.title}, signal {short(name, 24)}: {label(controller)}")
         note(axes, f"seed {trace.about.seed}; {group.timings} timings")
     panels[-1, 0].set_xlabel("Time of day (h:min)")
     handles = [Patch(facecolor=colour, label=text) for colour, text in ((GREEN, "green"), (YELLOW, "yellow"))]

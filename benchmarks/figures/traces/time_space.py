@@ -45,7 +45,7 @@ def time_space(group: Group, choice: Choice | None = None) -> Figure:
     )
     for axes, (name, trace) in zip(panels[:, 0], shown.items(), strict=True):
         share = _draw(axes, trace, arterial, begin_s, end_s)
-        axes.set_title(f"{group.scenario}: {label(name)}")
+        axes.set_title(f"{group.title}: {label(name)}")
         band = f"a band through all {len(arterial.stops)} signals {100 * share:.0f} % of the time"
         note(axes, f"seed {trace.about.seed}; {band if len(arterial.stops) > 1 else group.timings + ' timings'}")
     panels[-1, 0].set_xlabel("Time of day (h:min)")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from llm.tasks.decide.facts import FACTS
 from llm.tasks.decide.prompt import PROMPT_VERSION
+from scenarios.common.files import read_arrays, read_json
 
 FILE, ABOUT = "phase_net.npz", "phase_net.json"
 #: The one that ships.
@@ -40,22 +41,33 @@ class PhaseNet:
     layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
 
     def scores(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(phases,) mean log-probabilities of a signal's phases from its (phases, len(FACTS)) facts."""
+        """Mean log-probabilities of a signal's phases, (..., phases), from their facts, (..., phases, len(FACTS)).
+
+        Signals with as many phases can be scored together; it gives the same to the last bit.
+        """
         scaled = np.log1p(np.maximum(facts, 0)).astype(np.float32)
-        around = np.concatenate([scaled.mean(axis=0), scaled.max(axis=0)])
-        values = np.concatenate([scaled, np.broadcast_to(around, (len(scaled), len(around)))], axis=1)[None]
+        around = np.concatenate([scaled.mean(axis=-2, keepdims=True), scaled.max(axis=-2, keepdims=True)], axis=-1)
+        around = np.broadcast_to(around, (*scaled.shape[:-1], around.shape[-1]))
+        values = np.concatenate([scaled, around], axis=-1)[..., None, :, :]
         for number, (weights, biases) in enumerate(self.layers):
             values = values @ weights + biases[:, None]
             if number + 1 < len(self.layers):
                 values = np.maximum(values, 0)
-        logits = values[:, :, 0].astype(np.float64)
-        logits -= logits.max(axis=1, keepdims=True)
-        shares: NDArray[np.float64] = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).mean(axis=0)
+        logits = values[..., 0].astype(np.float64)
+        logits -= logits.max(axis=-1, keepdims=True)
+        logs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+        shares: NDArray[np.float64] = logs.mean(axis=-2)
         return shares
 
     def choose(self, facts: Sequence[NDArray[np.float64]]) -> list[int]:
         """The best phase of each signal from its (phases, len(FACTS)) facts."""
-        return [int(self.scores(rows).argmax()) for rows in facts]
+        chosen = np.zeros(len(facts), np.int64)
+        counts = np.array([len(rows) for rows in facts], np.int64)
+        for count in np.unique(counts):
+            places = np.flatnonzero(counts == count).tolist()
+            chosen[places] = self.scores(np.stack([facts[place] for place in places])).argmax(axis=-1)
+        best: list[int] = chosen.tolist()
+        return best
 
     def save(self, folder: Path, about: dict[str, Any]) -> None:
         """Write the weights, and what they were made from."""
@@ -75,11 +87,11 @@ class PhaseNet:
             PhaseNetError: it is missing, damaged, or reads other facts.
         """
         try:
-            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            about = read_json(folder / ABOUT, allow_nan=True)
             if about["facts"] != list(FACTS):
                 raise ValueError("it reads other facts than this version gives")
-            with np.load(folder / FILE, allow_pickle=False) as file:
-                layers = tuple((file[f"w{i}"], file[f"b{i}"]) for i in range(len(file.files) // 2))
+            arrays = read_arrays(folder / FILE)
+            layers = tuple((arrays[f"w{i}"], arrays[f"b{i}"]) for i in range(len(arrays) // 2))
             if not layers or not all(np.isfinite(values).all() for layer in layers for values in layer):
                 raise ValueError("its weights are missing or not finite")
             net = cls(layers)

@@ -18,7 +18,9 @@ from benchmarks.cli import main as cli
 from benchmarks.results import run_result as results
 from benchmarks.results.cases import network_file
 from benchmarks.results.run_result import RESULT_SUFFIX
-from llm.tasks.decide import records as dataset
+from llm.tasks.files import files as task_files
+from llm.tasks.files import write_shard
+from llm.tasks.registry import made
 from scenarios import registry
 from tests.support.llm_tiny import write_model
 from tests.support.records import make_record
@@ -161,7 +163,7 @@ def test_a_sweep_with_failing_controllers_ranks_the_others(greenloop: Run, files
     assert "Signal timings: native (yellow as in the network's programs" in out
     assert "fixed_time" in out
     assert "Figure:" in err
-    assert (Path("r") / "figures" / "cologne1_delay.png").exists()
+    assert (Path("r") / "figures" / "cologne1_1min_delay.png").exists()
     assert len(list(Path("r").glob("*.failed.json"))) == 1
     status, out, _ = greenloop("run", *ONE, "--controller", "fixed_time", "--out", "r", "--json", "--no-figures")
     answer = json.loads(out)
@@ -215,7 +217,9 @@ def test_plot_draws_from_a_folder(greenloop: Run, tmp_path: Path) -> None:
     code, out, err = greenloop("plot", "r", "--only", "delay", "--json")
     assert code == 0
     assert re.search(r"Left out: .*b\.result\.json is truncated", err)
-    assert [Path(name).name for name in json.loads(out)] == [f"cologne1_delay.{e}" for e in ("pdf", "svg", "png")]
+    assert [Path(name).name for name in json.loads(out)] == [
+        f"cologne1_incidents_60min_delay.{e}" for e in ("pdf", "svg", "png")
+    ]
     code, out, _ = greenloop("plot", "--list")
     assert {"delay", "time_space", "phases"} <= {line.split()[0] for line in out.splitlines()}
     code, _, err = greenloop("plot", "nowhere")
@@ -287,10 +291,11 @@ def test_the_face_names_what_it_has() -> None:
 
 def test_json_of_a_training_is_all_that_stdout_gets(tmp_path: Path) -> None:
     """In a process of its own, since the Trainer's own talk goes to the real stdout."""
-    model, records = write_model(tmp_path / "llama"), tmp_path / "records"
+    model, records, task = write_model(tmp_path / "llama"), tmp_path / "records", made("decide")
     for split, first, count in (("train", 0, 64), ("validation", 100, 16)):
-        dataset.write_shard(records / split / "0.jsonl.gz", [make_record(first + i) for i in range(count)])
-    dataset.FILES.write_manifest(records, {})
+        rows = [make_record(first + i) for i in range(count)]
+        write_shard(task, records / split / "0.jsonl.gz", split, rows)
+    task_files(task).write_manifest(records, {})
     options = ["--model", model, "--layers", "1", "--rank", "2", "--teacher", "shipped", "--epochs", "1", "--json"]
     command = [
         sys.executable,
@@ -307,6 +312,7 @@ def test_json_of_a_training_is_all_that_stdout_gets(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout)["taught_records"] > 0
     assert f"{records}: 64 train records, 16 validation records" in done.stderr
+    assert done.stderr.count("greenloop train is now: greenloop train decide") == 1
 
 
 def test_ctrl_c_says_what_is_kept(greenloop: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,9 @@ def test_without_a_name_all_are_drawn_that_can_be_and_the_others_told(tmp_path: 
     told: list[str] = []
     results.write(make_result(), tmp_path / "r" / "a.result.json")
     written = plots.draw(tmp_path / "r", tmp_path, tell=told.append, formats=["svg"])
-    assert {path.stem for path in written} == {"cologne1_delay", "cologne1_waits", "cologne1_over_time"}
+    assert {path.stem for path in written} == {
+        f"cologne1_incidents_60min_{name}" for name in ("delay", "waits", "over_time")
+    }
     names = [sentence.split(": ")[1] for sentence in told]
     assert names == ["profile", "congestion", "congestion_over_time", "time_space", "phases"]
     assert told[3] == "Left out: time_space: There is no trace in these results of cologne1; run it again with --trace."
@@ -303,4 +305,4 @@ def test_the_command_draws_in_the_format_asked_for(folder: Path, tmp_path: Path)
                 "svg",
             ]
         )
-    assert {path.name for path in tmp_path.iterdir()} == {"cologne3_phases.pdf", "forecasts_forecast.svg"}
+    assert {path.name for path in tmp_path.iterdir()} == {"cologne3_6min_phases.pdf", "forecasts_forecast.svg"}

@@ -17,7 +17,7 @@ from benchmarks.figures.delay import delay
 from benchmarks.results import run_result as results
 from benchmarks.results.cases import Group, group_runs, network_file
 from benchmarks.results.run_result import RESULT_SUFFIX, RunResult
-from tests.support.synthetic_results import make_network, make_result
+from tests.support.synthetic_results import make_network, make_result, make_scenario
 
 BASES = {
     "lookahead": 12.0, "greedy": 15.0, "max_pressure": 19.0, "sotl": 24.0, "fixed_time": 43.0, "language_model": 55.0
@@ -35,7 +35,8 @@ def test_every_figure_in_every_format_and_the_same_bytes_again(tmp_path: Path) -
     runs = [make_result(name, seed, base) for name, base in BASES.items() for seed in (1, 2, 3)]
     folder = folder_of(tmp_path / "results", runs)
     written = plots.draw(folder, tmp_path / "one", formats=["svg"])
-    stems = {f"cologne1_{name}" for name in ("delay", "waits", "over_time", "congestion", "congestion_over_time")}
+    kinds = ("delay", "waits", "over_time", "congestion", "congestion_over_time")
+    stems = {f"cologne1_incidents_60min_{name}" for name in kinds}
     assert {path.name for path in written} == {f"{stem}.svg" for stem in {*stems, "all_profile"}}
     assert all(path.stat().st_size > 3000 for path in written)
     plots.draw(folder, tmp_path / "one", only=["delay"])
@@ -54,6 +55,56 @@ def test_the_delay_figure_shows_means_seeds_and_intervals() -> None:
     assert [text.get_text() for text in axes.get_yticklabels()] == [style.label(name) for name in BASES]
     assert "Delay (s" in axes.get_xlabel()
     assert len(axes.lines) == 3 * len(BASES)  # seeds, interval, mean
+    plt.close(figure)
+
+
+def test_other_minutes_incidents_demand_or_departures_overwrite_no_figure() -> None:
+    usual = make_scenario("cologne1").model_copy(update={"incidents": ()})
+    other: list[dict[str, object]] = [
+        {}, {"end_s": 26100.0}, {"spec": {"incident_rates": {"crash_per_h": 1.0}}}, {"demand_scale": 1.2},
+        {"departure_jitter_s": 30.0},
+    ]  # fmt: skip
+    groups = [
+        Group("cologne1", "native", (make_result(scenario=usual.model_copy(update=changes)),)) for changes in other
+    ]
+    assert [group.file_stem("cologne1") for group in groups] == [
+        "cologne1_60min", "cologne1_15min", "cologne1_incidents_60min", "cologne1_demand1.2_60min",
+        "cologne1_jitter30s_60min",
+    ]  # fmt: skip
+    assert [group.title for group in groups[:3]] == [
+        "cologne1, 60 min", "cologne1, 15 min", "cologne1, 60 min, with incidents"
+    ]  # fmt: skip
+
+
+def test_a_controller_that_starves_road_users_is_marked_in_the_delay_figure() -> None:
+    served = {"fixed_time": (0.9, 100.0), "greedy": (0.1, 500.0)}
+    runs = tuple(
+        make_result(
+            name, 1, 20.0,
+            metrics={
+                "person_scheduled": 40, "person_delay_s": 9.0, "person_completion": share,
+                "person_worst_wait_s": wait_s,
+            },
+        )
+        for name, (share, wait_s) in served.items()
+    )  # fmt: skip
+    with style.style():
+        figure = delay(Group("cologne1", "native", runs))
+    named = {text.get_text() for text in figure.axes[0].get_yticklabels()}
+    assert named == {style.label("fixed_time"), f"{style.label('greedy')}\nstarves persons"}
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("scenario", ["cologne1", "a-town-with-a-long-name"])
+def test_a_long_title_and_the_line_beside_it_keep_apart(scenario: str) -> None:
+    runs = tuple(make_result(name, seed, scenario_name=scenario) for name in BASES for seed in (1, 2, 3))
+    with style.style():
+        figure = delay(Group(scenario, "native", runs))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    (title,) = (text for text in axes.findobj(plt.Text) if text.get_text() == f"{scenario}, 60 min, with incidents")
+    (quiet,) = (text for text in axes.texts if text.get_text().startswith("native timings"))
+    assert not title.get_window_extent().overlaps(quiet.get_window_extent())
     plt.close(figure)
 
 

@@ -66,6 +66,36 @@ def test_a_broken_file_is_named_in_one_sentence(tmp_path: Path, change: object, 
     assert "\n" not in str(caught.value)
 
 
+def test_hostile_files_named_like_results_end_at_once(tmp_path: Path) -> None:
+    good = tmp_path / f"a{results.RESULT_SUFFIX}"
+    results.write(make_result(), good)
+    text = good.read_text()
+    says = {
+        "deep": "is nested too deep",
+        "pipe": "is a pipe or a device, not a file; delete it",
+        "large": "is larger than 64 MB, the most that is read; delete it",
+        "nan": "holds NaN, which JSON does not have; delete it",
+        "coded": "is not in UTF-8",
+        "long": "damaged or not a greenloop result: k+ ...",
+        "seed": "seed: Input should be less than",
+    }
+    paths = {name: tmp_path / f"b{name}{results.RESULT_SUFFIX}" for name in says}
+    paths["deep"].write_text('{"schema_version": ' + "[" * 100_000)
+    os.mkfifo(paths["pipe"])
+    with paths["large"].open("wb") as stream:
+        stream.truncate(3_000_000_000)
+    paths["nan"].write_text(text.replace('"begin_s":', '"begin_s":NaN,"x":'))
+    paths["coded"].write_bytes(text.encode("utf-16"))
+    paths["long"].write_text('{"schema_version":1,"' + "k" * 1_000_000 + '":1,' + text[text.index('"seed"') :])
+    paths["seed"].write_text(text.replace('"seed":1', f'"seed":{10**30}'))
+    found, problems = results.read_folder(tmp_path)
+    assert len(found) == 1
+    said = {name: next(str(p) for p in problems if str(paths[name]) in str(p)) for name in says if name != "long"}
+    assert all(says[name] in text for name, text in said.items()), said
+    assert len(problems) == len(says)
+    assert all(len(str(problem)) <= 500 and "\n" not in str(problem) for problem in problems)
+
+
 def without(where: dict[str, Any], key: str) -> None:
     del where[key]
 

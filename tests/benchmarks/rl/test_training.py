@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +17,18 @@ from benchmarks.rl import training as train_rl
 from benchmarks.rl import training_folder as rl_runs
 from benchmarks.rl.training_folder import FIRST_SEED, Episode, Training, TrainingError
 from benchmarks.run.cell import Cell, run_cell, stem
-from controllers.learnt.reinforcement import CARD, WEIGHTS, load_policy
+from controllers.learnt.reinforcement import CARD, COLUMNS, WEIGHTS, load_policy
 from llm.records.shards import only_writer
 from scenarios import registry
 
 pytest.importorskip("stable_baselines3", reason="Stable-Baselines3 is not installed (pip install 'greenloop[rl]')")
+
+from gymnasium.spaces import Box, Discrete
+from stable_baselines3.common.vec_env import VecEnv
+
+from benchmarks.rl import checkpoints
+from benchmarks.rl.policies import make_model
+from benchmarks.rl.vector_env import SignalsVecEnv
 
 #: Three rounds of two minutes on cologne1: 72 decisions.
 SHORT = Training("ppo", ("cologne1",), steps=60, minutes=2.0)
@@ -111,6 +120,11 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "copies": ({"copies": 3}, "copies 1 to 2"),
     "minutes": ({"minutes": -1.0}, "-1 min makes no sense"),
     "nothing": ({"scenarios": ()}, "Say what to train on"),
+    "hours": ({"hours": 0.0}, "0 h makes no sense"),
+    "two scored networks": (
+        {"scenarios": ("cologne3", "ingolstadt1"), "on_scored_network": True},
+        "trains on one network, the one that scores it, not 2",
+    ),
 }
 
 
@@ -122,12 +136,69 @@ def test_what_cannot_be_trained_is_one_sentence(what: str, tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
+def test_a_rival_learns_on_the_network_that_scores_it_only_when_told_so(tmp_path: Path) -> None:
+    training = Training("dqn", ("cologne3",), steps=0, minutes=1.0, hours=0.03, on_scored_network=True)
+    (card,) = train_rl.train(training, (1,), tmp_path, quiet)
+    assert card["on_scored_network"] is True
+    assert (card["rounds"], card["steps"], card["simulated_h"]) == (2, 2 * 12 * 3, 0.03)
+    assert card["command"].endswith(
+        "--hours 0.03 --seeds 1-1 --timings native --copies 1 --minutes 1 --on-scored-network"
+    )
+    with pytest.raises(TrainingError, match="it is held out"):
+        rl_runs.load_scenarios(replace(training, on_scored_network=False))
+    with pytest.raises(TrainingError, match=r"holds another training \(on_scored_network is True, not None\)"):
+        rl_runs.open_folder(replace(training, on_scored_network=False), tmp_path)
+
+
 def test_a_copy_of_a_held_out_network_is_refused(tmp_path: Path) -> None:
     source = registry.load("cologne3")
     copy = source.with_(name="mine", tags=["train"])
     copy.to_yaml(tmp_path / "mine.yaml")
     with pytest.raises(TrainingError, match="mine may not be trained on, because it is held out"):
         rl_runs.load_scenarios(replace(SHORT, scenarios=(str(tmp_path / "mine.yaml"),)))
+
+
+class Evil:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("algorithm", rl_runs.ALGORITHMS)
+def test_whatever_a_checkpoint_holds_ends_in_a_sentence_and_runs_nothing(algorithm: str, tmp_path: Path) -> None:
+    class OneEnv(SignalsVecEnv):
+        def __init__(self) -> None:
+            VecEnv.__init__(self, 1, Box(0.0, np.inf, (4, len(COLUMNS)), np.float32), Discrete(4))
+
+    model = make_model(algorithm, OneEnv(), 1, 24, 72)
+    checkpoints.save(tmp_path, model, 3, 1.5)
+    (whole,) = tmp_path.iterdir()
+    files = {path.name: path.read_bytes() for path in whole.iterdir()}
+    checkpoints.restore(whole, model)
+    state = json.loads(files["state.json"])
+    draw = random.Random(5)
+    texts = [b"", b"[]", b"[" * 100_000, json.dumps(state | {"round": -1}).encode(), b'{"round": NaN}', b"\xff"]
+    texts += [json.dumps(state | {"counters": {"policy": 1}}).encode(), json.dumps(state | {"numpy": 3}).encode()]
+    texts += [files["state.json"][: draw.randrange(len(files["state.json"]))] for _ in range(10)]
+    for text in texts:
+        (whole / "state.json").write_bytes(text)
+        with pytest.raises(TrainingError, match="is damaged"):
+            checkpoints.restore(whole, model)
+    (whole / "state.json").write_bytes(files["state.json"])
+    evil = np.array([Evil(tmp_path / "ran")], dtype=object)
+    with np.load(whole / "arrays.npz") as arrays:
+        np.savez(whole / "arrays.npz", **{**arrays, "torch": evil})
+    with pytest.raises(TrainingError, match="is damaged"):
+        checkpoints.restore(whole, model)
+    for _ in range(20):
+        data = bytearray(files["arrays.npz"])
+        cut = draw.randrange(len(data))
+        (whole / "arrays.npz").write_bytes(data[:cut])
+        with pytest.raises(TrainingError, match="is damaged"):
+            checkpoints.restore(whole, model)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_folders_of_another_training_damaged_or_in_use(tmp_path: Path) -> None:
@@ -137,7 +208,12 @@ def test_folders_of_another_training_damaged_or_in_use(tmp_path: Path) -> None:
         train_rl.train(replace(SHORT, steps=90), (1,), tmp_path, quiet)
     checkpoint = tmp_path / "checkpoints" / "seed-1" / "round-000001"
     checkpoint.mkdir(parents=True)
-    (checkpoint / "state.pkl").write_bytes(b"half")
+    (checkpoint / "state.pkl").write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
+    with pytest.raises(TrainingError, match=r"round-000001 holds pickles, .* can run code and are not read: remove it"):
+        train_rl.train(SHORT, (1,), tmp_path, quiet)
+    assert not (tmp_path / "ran").exists()
+    (checkpoint / "state.pkl").unlink()
+    (checkpoint / "state.json").write_text("half")
     with pytest.raises(TrainingError, match=r"round-000001 is damaged .*remove it"):
         train_rl.train(SHORT, (1,), tmp_path, quiet)
     with only_writer(tmp_path), pytest.raises(TrainingError, match="Another command is writing to"):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.records import decision_episodes as episodes
+from benchmarks.records.collect import Plan, scenario_of
 from benchmarks.run.drawn_run import planned_incidents, planned_scenario, possible_rates
+from llm.tasks.decide.task import DecideSettings
 from scenarios import registry
 from scenarios.spec import DEFAULT_RATES, ScenarioError
 from sim.engine.session import Session
@@ -41,9 +42,9 @@ def test_a_type_that_is_not_drawn_keeps_its_rate_unless_it_must_hold_for_every_s
 @pytest.mark.parametrize("name", ["city-1-13", "city-1-10"])
 def test_episodes_on_small_cities_begin(name: str) -> None:
     """The number is that of an episode with incidents."""
-    plan = episodes.plan("train", 12, episodes.Settings(minutes=20), [name])
-    episode = next(episode for episode in plan if episode.incidents)
-    scenario = episodes.scenario_of(episode)
+    plan = Plan("decide", "train", 12, DecideSettings(minutes=20), (name,)).drawn()
+    episode = next(run for run in plan if run.rates is not None)
+    scenario = scenario_of(episode)
     with Session(scenario, episode.seed) as session:
         session.start()
         assert session.network.controllable

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.results import metrics, provenance
@@ -29,13 +32,15 @@ from sim.timings import RESCO
 USERS = """
 import os, signal, time
 from pathlib import Path
+import numpy as np
+from controllers.classical import greedy
 from greenloop import Controller
 
 class Raises(Controller):
     def act(self, observation):
         return self.choose(observation)
     def choose(self, observation):
-        raise IndexError("no such\\n lane")  # line 10
+        raise IndexError("no such\\n lane")  # line 12
 
 class RaisesInReset(Controller):
     def reset(self, network, seed):
@@ -81,6 +86,36 @@ class Interrupts(Controller):
     def act(self, observation):
         raise KeyboardInterrupt
 
+class Leaves(Controller):
+    def act(self, observation):
+        os._exit(0)
+
+class LeavesAtOnce(Controller):
+    def __init__(self):
+        os._exit(0)
+    def act(self, observation):
+        return {}
+
+class Forks(Controller):
+    def act(self, observation):
+        if os.fork() != 0:
+            os.wait()
+        return {}
+
+class Meddles(Controller):
+    def reset(self, network, seed):
+        super().reset(network, seed)
+        for name in ("lane_length_m", "exit_length_m"):
+            array = np.full_like(getattr(network, name), 5.0)
+            object.__setattr__(network, name, array)
+        network.roads.clear()
+        greedy.Greedy.act = lambda self, observation: {}
+        os.environ["TMPDIR"] = "/nowhere"
+        (Path(__file__).parent / "elsewhere").mkdir(exist_ok=True)
+        os.chdir(Path(__file__).parent / "elsewhere")
+    def act(self, observation):
+        return {}
+
 class Miscounts(Controller):
     def act(self, observation):
         return {}
@@ -118,8 +153,8 @@ def minute() -> Scenario:
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("Raises", r"failed in act\(\) with IndexError: no such lane \(mine\.py, line 10\)\.$"),
-        ("RaisesInReset", r"failed in reset\(\) with KeyError: 'x' \(mine\.py, line 14\)"),
+        ("Raises", r"failed in act\(\) with IndexError: no such lane \(mine\.py, line 12\)\.$"),
+        ("RaisesInReset", r"failed in reset\(\) with KeyError: 'x' \(mine\.py, line 16\)"),
         ("Hangs", r"took longer than 0\.5 s in act\(\)"),
         ("NoPhase", r"asked for phase 99; it has phases 0 to 3"),
         ("Nonsense", r"returned str; it must return a mapping"),
@@ -201,7 +236,7 @@ class Recorder:
         self.resumed = -1
         self.cells: list[tuple[str, str | None]] = []
 
-    def begin(self, total: int, resumed: int) -> None:
+    def begin(self, total: int, resumed: int, cost: str) -> None:
         self.resumed = resumed
 
     def finished(self, cell: Cell, problem: str | None, left_s: float) -> None:
@@ -251,6 +286,41 @@ def test_a_controller_that_ends_its_process_ends_only_its_cell(
     assert "SystemExit: 3" in said["Exits"]
     assert "SystemExit: 3" in said["ExitsAtOnce"]
     assert "ended by KeyboardInterrupt" in said["Interrupts"]
+
+
+def measured(folder: Path) -> dict[str, dict[str, object]]:
+    """What the results of a folder say, by file, without the wall clock."""
+    found = {}
+    for path in sorted(folder.glob("*.result.json")):
+        said = results.read(path).model_dump(mode="json", exclude={"wall", "created_utc"})
+        said["metrics"] = {k: repr(v) for k, v in said["metrics"].items() if not k.startswith("decision_latency")}
+        found[path.name] = said
+    return found
+
+
+def test_what_a_user_s_controller_does_to_its_process_no_other_run_feels(
+    tmp_path: Path, user_file: Path, minute: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # results are asked for by a relative path
+    like = Cell(minute, "greedy", 1)
+
+    def swept(folder: str, *names: str) -> matrix.Sweep:
+        cells = matrix.make_cells([like.scenario], names, [1], like)
+        return matrix.run(cells, Path(folder), 1, Recorder())
+
+    assert not swept("alone", "greedy").failed
+    mine = [f"{user_file}:{kind}" for kind in ("Meddles", "Leaves", "LeavesAtOnce", "Forks")]
+    with pytest.raises(ControllerError, match=r"LeavesAtOnce' cannot be made: .*exit code 0"):
+        matrix.check([minute], mine[2:3], 1, tmp_path)
+    sweep = swept("beside", *mine, "greedy")
+    assert [cell.controller for cell, _ in sweep.failed] == mine[1:3]
+    assert all("ended it with exit code 0" in problem for _, problem in sweep.failed)
+    assert len(sweep.paths) == 3
+    beside, alone = measured(Path("beside")), measured(Path("alone"))
+    assert len(alone) == 1
+    assert {name: beside[name] for name in alone} == alone
+    assert not list((user_file.parent / "elsewhere").rglob("*"))
+    assert Path.cwd() == tmp_path
 
 
 def test_gridlock_is_measured_alike_with_and_without_detectors(
@@ -381,32 +451,16 @@ def sweeping(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def group_is_gone(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_sweep_keeps_what_is_finished(
-    tmp_path: Path, sweeping: subprocess.Popen[str], how: signal.Signals
-) -> None:
-    if how is signal.SIGINT:
-        os.killpg(sweeping.pid, how)  # as a terminal does
-    else:
-        sweeping.kill()
+def test_an_interrupted_sweep_keeps_what_is_finished(tmp_path: Path, sweeping: subprocess.Popen[str]) -> None:
+    all_below = psutil.Process(sweeping.pid).children(recursive=True)
+    os.killpg(sweeping.pid, signal.SIGINT)  # as a terminal does
     _, said = sweeping.communicate(timeout=20)
-    end_s = time.monotonic() + 10
-    while not group_is_gone(sweeping.pid):
-        assert time.monotonic() < end_s, "workers or simulations go on without their parent"
-        time.sleep(0.05)
-    if how is signal.SIGINT:
-        assert sweeping.returncode == 130
-        assert "the same command goes on" in said
-        assert "Traceback" not in said
+    _, left = psutil.wait_procs(all_below, timeout=10)
+    assert left == [], "workers or simulations go on without their parent"
+    assert sweeping.returncode == 130
+    assert "the same command goes on" in said
+    assert "Traceback" not in said
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "r").glob("*.result.json")}
     assert 1 <= len(kept) < 8
     done = subprocess.run(
@@ -417,3 +471,75 @@ def test_an_interrupted_sweep_keeps_what_is_finished(
     assert f"{len(kept)} finished before, kept" in done.stderr
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
     assert len(results.load(tmp_path / "r")) == 8
+
+
+SHORT = [
+    sys.executable, "-m", "benchmarks.cli.main", "run", "--scenario", "cologne1", "--minutes", "3", "--trace",
+    "--decision-log", "--controller", "greedy", "--seeds", "2", "--workers", "2", "--no-figures",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_at_random_moments_ends_bit_identical_to_one_that_was_not(
+    tmp_path: Path, user_file: Path
+) -> None:
+    """The command itself, a worker and a simulation, each amid a run; each time the same command goes on."""
+    draw = random.Random(8)
+    command = [*SHORT, "--controller", f"{user_file}:Rotates", "--out"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
+    for victim in ("command", "worker", "simulation"):
+        said_file = tmp_path / "said"
+        with said_file.open("wb") as said:
+            sweep = psutil.Popen([*command, str(tmp_path / "cut")], stderr=said, stdout=subprocess.DEVNULL)
+            simulation = first_simulation(sweep)
+            time.sleep(draw.uniform(0.0, 0.5))
+            family = sweep.children(recursive=True) if victim == "command" else []
+            {"command": sweep, "worker": simulation.parent(), "simulation": simulation}[victim].kill()
+            assert sweep.wait(timeout=90) != 0
+        assert b"Traceback" not in said_file.read_bytes()
+        assert psutil.wait_procs(family, timeout=10)[1] == []
+    subprocess.run([*command, str(tmp_path / "cut")], check=True, capture_output=True)
+    assert measured(tmp_path / "cut") == measured(tmp_path / "whole")
+    files = [
+        {
+            path.name: path.read_bytes()
+            for path in (tmp_path / folder).iterdir()
+            if path.is_file() and "result.json" not in path.name
+        }
+        for folder in ("cut", "whole")
+    ]
+    assert len(files[1]) >= 8
+    assert files[0] == files[1]
+
+
+def first_simulation(sweep: psutil.Process) -> psutil.Process:
+    end_s = time.monotonic() + 60
+    while time.monotonic() < end_s:
+        for process in sweep.children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if "sim.engine.server" in process.cmdline():
+                    return process
+        time.sleep(0.02)
+    pytest.fail("no simulation in a minute")
+
+
+def test_a_run_killed_while_it_writes_leaves_no_result_and_its_draft_is_cleared_later(
+    tmp_path: Path, minute: Scenario
+) -> None:
+    code = (
+        "import os, sys, pathlib\n"
+        "from benchmarks.results import run_result\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), 9)\n"
+        "run_result.write_text(pathlib.Path(sys.argv[1]), 'half')\n"
+    )
+    path = tmp_path / "a.result.json"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    assert subprocess.run([sys.executable, "-c", code, str(path)], env=environment, check=False).returncode == -9
+    (draft,) = tmp_path.iterdir()
+    assert draft != path
+    cells = [Cell(minute, "fixed_time", 1)]
+    assert matrix.run(cells, tmp_path, 1, Recorder()).failed == []
+    assert draft.exists()  # it may be another sweep's
+    os.utime(draft, (1, 1))
+    assert matrix.run(cells, tmp_path, 1, Recorder()).resumed == 1
+    assert not draft.exists()

@@ -190,8 +190,8 @@ def test_a_sweep_traces_a_cell_that_was_finished_without(tmp_path: Path) -> None
 
 BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "half": (lambda data: data[: len(data) // 2], "is truncated"),
-    "empty": (lambda data: b"", "is truncated or no greenloop trace"),
-    "text": (lambda data: b"hello", "is truncated or no greenloop trace"),
+    "empty": (lambda data: b"", "is truncated or holds no arrays"),
+    "text": (lambda data: b"hello", "is truncated or holds no arrays"),
     "bits": (lambda data: data[:3000] + bytes(200) + data[3200:], "is truncated"),
 }
 

@@ -11,10 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.records.branch_costs import Recorder
-from benchmarks.records.decision_episodes import Settings, plan
 
-from benchmarks.records import decision_collection as collect
+from benchmarks.records.collect import Plan, collect, records_of
 from benchmarks.run.cell import Cell, run_cell
 from controllers.base import ControllerError, RunContext
 from controllers.classical.greedy import Greedy
@@ -24,7 +22,10 @@ from controllers.registry import make
 from llm.backbone.loading import load
 from llm.engine.head_training import about_base
 from llm.engine.heads import RowHead, save_head
+from llm.engine.lessons import Lessons
+from llm.tasks.base import Schooling
 from llm.tasks.decide.prompt import phase_arrivals
+from llm.tasks.decide.task import DecideSettings
 from llm.tasks.forecast.forecasters import Forecaster, ForecastError
 from llm.tasks.forecast.language_model import LanguageModelForecaster
 from llm.tasks.forecast.records import ANSWER
@@ -261,9 +262,12 @@ class Constant(Forecaster):
         return np.full((sum(len(state.approaches) for state in states), 3, 2, 3), 360.0)
 
 
-def test_records_can_note_own_forecasts(cologne1_network: Network) -> None:
-    episode = replace(plan("train", 1, Settings(minutes=5, records_per_episode=4), ["cologne1"])[0], incidents=False)
-    plain, noted = (list(Recorder(episode, own).records()) for own in (None, Constant()))
+def test_records_can_note_own_forecasts(cologne1_network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm.tasks.decide.task.forecaster", lambda _: Constant())
+    settings = DecideSettings(minutes=5, records_per_episode=4)
+    run = replace(made("decide").plan("train", 0, settings, ("cologne1",)), rates=None)
+    own = replace(run, notes={**run.notes, "forecast_head": "any"})
+    plain, noted = (records_of(made("decide"), one) for one in (run, own))
     assert plain
     for before, record in zip(plain, noted, strict=True):
         own = record.next_veh["own"]
@@ -275,16 +279,19 @@ def test_records_can_note_own_forecasts(cologne1_network: Network) -> None:
 
 
 def test_records_of_a_head_that_is_not_there(tmp_path: Path) -> None:
+    settings = DecideSettings(forecast_head=tmp_path)
     with pytest.raises(ForecastError, match=r"holds no forecast_head\.safetensors"):
-        collect.collect([], tmp_path / "records", 1, lambda *_: None, tmp_path)
+        collect(Plan("decide", "train", 1, settings), tmp_path / "records", 1, lambda *_: None)
 
 
 def test_training_takes_the_sources_that_a_record_has(llama: Path) -> None:
-    from llm.tasks.decide.trainer import PhaseDataset, Training
+    from llm.tasks.decide.curriculum import DecideCurriculum
+    from llm.tasks.decide.teaching import Teaching
 
-    record = replace(make_record(), next_veh={"own": ["7", "7", "7"]})
+    task, record = made("decide"), replace(make_record(), next_veh={"own": ["7", "7", "7"]})
     tokenizer = load(str(llama)).tokenizer
-    data = PhaseDataset([record] * 60, tokenizer, Training(), reorder=True)
+    schooling = Schooling(Teaching(teacher="shipped"), [record], [record], Path("unused"), fresh=True)
+    data = Lessons(task, [record] * 60, tokenizer, DecideCurriculum(schooling, task.view, task.plain).lesson)
     data.epoch = 1
     some = ["next7" in tokenizer.decode(data[k]["input_ids"]) for k in range(60)]
     assert 15 < sum(some) < 45

@@ -9,11 +9,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.records.decision_episodes import Settings, plan
+from benchmarks.records.collect import Plan
 from llm.records import splits
 from llm.records.shards import RecordError, file_sha256
 from llm.records.splits import check_split, check_wording
-from llm.tasks.decide import records as dataset
+from llm.tasks.decide.task import DecideSettings
+from llm.tasks.files import files, write_shard
+from llm.tasks.registry import made
 from scenarios import registry, resco
 from scenarios.city import generator as city
 from scenarios.incidents.wordings import WORDINGS
@@ -23,6 +25,9 @@ from tests.support.records import make_record
 FILLED = {"clock": "about 07:10", "street": "Ring 5", "lanes": "one of two lanes", "to": "Am Hof", "vehicles": 120}
 REAL = [name for name, row in resco.RESCO.items() if "held_out" in row[0]]
 CITY = "city-3-905"
+
+TASK = made("decide")
+FILES = files(TASK)
 
 
 def scenario(*tags: str, net: Path | None = None) -> Scenario:
@@ -61,7 +66,7 @@ def test_a_scenario_file_cannot_give_a_held_out_network_another_tag(tmp_path: Pa
     registry.load(CITY).with_(name="mine", tags=("train",)).to_yaml(tmp_path / "mine.yaml")
     splits._held_out_layouts.cache_clear()
     with pytest.raises(RecordError, match="mine is held out"):
-        plan("train", 1, Settings(), [str(tmp_path / "mine.yaml")])
+        Plan("decide", "train", 1, DecideSettings(), (str(tmp_path / "mine.yaml"),)).drawn()
 
 
 def test_a_network_of_ones_own_may_be_recorded(tmp_path: Path) -> None:
@@ -118,7 +123,7 @@ def test_held_out_wordings_are_refused(text: str, tmp_path: Path) -> None:
     record = make_record()
     prompt = record.prompt.replace("\nBest", f"\nReport before A: {text}\nBest")
     with pytest.raises(RecordError, match="held-out wording"):
-        dataset.write_shard(tmp_path / "a.jsonl.gz", [replace(record, prompt=prompt)])
+        write_shard(TASK, tmp_path / "a.jsonl.gz", "train", [replace(record, prompt=prompt)])
     assert not list(tmp_path.iterdir())
 
 
@@ -140,7 +145,7 @@ def test_training_wordings_are_let_in(text: str) -> None:
         ({"prompt": sentences("held_out")[0]}, "held-out wording"),
     ],
 )
-@pytest.mark.parametrize("split", dataset.FILES.splits)
+@pytest.mark.parametrize("split", FILES.splits)
 def test_records_are_looked_at_again_before_they_are_learnt(
     change: dict[str, str | int], words: str, split: str, tmp_path: Path
 ) -> None:
@@ -150,8 +155,8 @@ def test_records_are_looked_at_again_before_they_are_learnt(
     if "prompt" in change:
         change = {"prompt": record.prompt.replace("\nBest", f"\nReport before A: {change['prompt']}\nBest")}
     bad = replace(record, **change)  # type: ignore[arg-type]
-    dataset.FILES.write(tmp_path / split / "0.jsonl.gz", [record, bad])  # as another program would
-    dataset.FILES.write_manifest(tmp_path, {})
+    FILES.write(tmp_path / split / "0.jsonl.gz", [record, bad])  # as another program would
+    FILES.write_manifest(tmp_path, {})
     assert json.loads((tmp_path / "manifest.json").read_text())["counts"][split]["records"] == 2
     with pytest.raises(RecordError, match=rf"0\.jsonl\.gz may not be used for {split}: .*{words}"):
-        dataset.FILES.read_split(tmp_path, split)
+        FILES.read_split(tmp_path, split)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +26,8 @@ from controllers.registry import make
 from controllers.time_limit import guarded
 from llm.remote import client as endpoint
 from llm.remote import http as endpoint_http
+from llm.remote.client import EndpointClient
+from llm.remote.options import EndpointError, EndpointOptions
 from llm.tasks.decide.prompt import signal_prompt
 from sim.network import Movement, Network
 from sim.observation import Observation
@@ -504,3 +509,51 @@ def test_importing_it_imports_neither_torch_nor_a_client_for_others() -> None:
     )
     root = Path(__file__).parents[3]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False, env={**os.environ}).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "{key} nonsense\r\n\r\n",
+        "HTTP/1.1 401 {key}\r\ncontent-length: 0\r\nx-key: {key}\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n{key}\x01: bad\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n{key}: 1\r\ncontent-length: 12\r\n\r\nno: {part}",
+        "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/{key}\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 500 Bad\r\nretry-after: {key}\r\ncontent-length: 5\r\n\r\n{part}",
+    ],
+)
+def test_status_lines_headers_and_log_lines_do_not_show_the_key(
+    answer: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "sk-SECRET-7f3a9c21"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    caplog.set_level(logging.DEBUG)
+    for name in ("httpx2", "httpcore2", "httpcore2.http11", "httpcore2.connection"):
+        caplog.set_level(logging.DEBUG, name)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        text = answer.format(key=key, part=key[:-3]).encode()
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.recv(100_000)
+                        connection.sendall(text)
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        with pytest.raises(EndpointError) as caught:
+            EndpointClient(EndpointOptions(url=url, model="m", retries=0)).open()
+        listening.shutdown(socket.SHUT_RDWR)
+    assert len(caplog.records) > 1
+    for shown in (str(caught.value), caplog.text):
+        assert key[:10].lower() not in shown.lower()
+        assert key[3:-3].lower() not in shown.lower()
+
+
+def test_an_address_that_holds_the_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "abcdefgh12345678")
+    with pytest.raises(EndpointError, match="url repeats the key of OPENAI_API_KEY") as caught:
+        EndpointClient(EndpointOptions(url="http://localhost/abcdefgh12345678/v1", model="m")).open()
+    assert "12345678" not in str(caught.value)

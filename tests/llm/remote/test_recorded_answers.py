@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -266,7 +267,7 @@ def test_of_two_recorders_the_first_counts(tmp_path: Path) -> None:
 
 
 def test_recordings_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(EndpointError, match="cannot be read"):
+    with pytest.raises(EndpointError, match="is a folder, not a file"):
         Recording(tmp_path)
 
 
@@ -336,3 +337,17 @@ def test_the_key_is_nowhere(
     for text in texts:
         assert "MARKER" not in text
     assert "[key]" in (tmp_path / "answers.jsonl").read_text()
+
+
+def test_a_pipe_or_gigabytes_for_a_recording_or_a_ledger_end_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large").open("wb") as stream:
+        stream.truncate(5_000_000_000)
+    (tmp_path / "deep").write_text("[" * 5_000 + "\n")
+    for name, says in (("pipe", "is a pipe"), ("large", "is larger than 500 MB"), ("deep", "no recorded answer")):
+        with pytest.raises(EndpointError, match=says):
+            Recording(tmp_path / name)
+    (tmp_path / "free").write_text('{"cost": -1e9}')
+    for name, says in (("pipe", "is a pipe"), ("large", "is larger"), ("deep", "no ledger"), ("free", "no ledger")):
+        with pytest.raises(EndpointError, match=says):
+            Budget(EndpointOptions(url="http://localhost/v1", model="m", ledger=tmp_path / name)).check()

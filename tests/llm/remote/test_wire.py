@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
+import re
 import string
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm.remote.options import EndpointOptions
+from llm.remote.redaction import without_key
 from llm.remote.wire import (
     FORMATS,
     REASONS,
@@ -25,7 +30,6 @@ from llm.remote.wire import (
     read_reply,
     request_key,
     retry_after_s,
-    without_key,
 )
 
 OPTIONS = EndpointOptions(url="http://localhost/v1", model="tiny")
@@ -163,6 +167,49 @@ def test_no_body_repeats_the_key(key: str, around: str) -> None:
     for data in (f"{around}{key}{around}", json.dumps({around: f"{around}{key}"}), json.dumps(key).replace("/", "\\/")):
         cleaned = without_key(data.encode(), key)
         assert key not in cleaned.replace("[key]", "")
+
+
+KEY = "sk-Se/cr+et&12<34>567890abcdef"
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        KEY,
+        KEY.upper(),
+        KEY[:-4] + "****",
+        "..." + KEY[5:],
+        quote(KEY, safe=""),
+        quote(quote(KEY, safe=""), safe=""),
+        html.escape(KEY),
+        "".join(f"&#{ord(letter)};" for letter in KEY),
+        "".join(f"\\u{ord(letter):04x}" for letter in KEY),
+        "".join(f"\\\\u{ord(letter):04x}" for letter in KEY),
+        "".join(f"\\x{ord(letter):02x}" for letter in KEY),
+        html.escape("".join(f"\\u{ord(letter):04x}" for letter in KEY)).replace("\\", "&#x5c;"),
+        json.dumps(json.dumps({"k": KEY})).replace("/", "\\/"),
+        base64.b64encode(KEY.encode()).decode(),
+        base64.b64encode(b"Bearer " + KEY.encode()).decode(),
+        base64.b64encode(b"user:" + KEY.encode() + b"\n").decode(),
+    ],
+)
+def test_no_way_to_write_the_key_gets_through(shown: str) -> None:
+    for text in (shown, f"<html>İ{shown}</html>", f"HTTP/1.1 401 {shown}", json.dumps({"error": {"message": shown}})):
+        cleaned = without_key(text, KEY)
+        plain = cleaned
+        for _ in range(4):
+            parts = [KEY[at : at + 10].lower() for at in range(len(KEY) - 9)]
+            assert not [part for part in parts if part in plain.lower()]
+            plain = html.unescape(unquote(plain)).replace("\\/", "/")
+            plain = re.sub(r"\\+[ux](?:00)?([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), plain)
+        assert base64.b64encode(KEY.encode()).decode()[4:16] not in cleaned
+        assert base64.b64encode(b"Bearer " + KEY.encode()).decode()[12:24] not in cleaned
+
+
+def test_ordinary_words_stay() -> None:
+    for text in ('{"choices": [{"message": {"content": "A"}}]}', "model not found", "100%25 of 3/4 &amp; more"):
+        assert without_key(text, KEY) == text
+    assert without_key("EMPTY is no model", "EMPTY") == "EMPTY is no model"
 
 
 # --- requests

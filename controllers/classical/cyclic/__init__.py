@@ -1,0 +1,1 @@
+"""Controllers that keep an order of phases and share out the cycle."""

@@ -1,0 +1,1 @@
+"""What the environments are made of: options, actions, rewards, observations, pictures."""

@@ -25,6 +25,7 @@ _ANSWERERS = Plugin("answerer", Answerer, TaskError)  # type: ignore[type-abstra
 TASKS: dict[str, str] = {
     "decide": "llm.tasks.decide.task:DecideTask",
     "forecast": "llm.tasks.forecast.task:ForecastTask",
+    "read": "llm.tasks.read.task:ReadTask",
 }
 
 #: Answerers that every task has: those of its own come first.

@@ -1,252 +1,12 @@
-"""The words that the rule-based reader goes by."""
+"""The words by which the rule-based reader tells idle talk, orders, rumours, directions, lengths and lanes."""
 
 from __future__ import annotations
 
 import re
 
+from llm.tasks.read.event_cues import cue
 
-def _cue(*words: str) -> re.Pattern[str]:
-    return re.compile(rf"\b(?:{'|'.join(words)})", re.IGNORECASE)
-
-
-TYPE_CUES = {
-    "emergency_vehicle": _cue(
-        "ambulance",
-        "fire engine",
-        "fire truck",
-        "blue[- ]?light",
-        "siren",
-        "paramedic",
-        "rescue (?:vehicle|unit|trip)",
-        "police escort",
-        "escort",
-        "rescue",
-        "emergency (?:run|vehicle)",
-        "patient",
-        "organ transport",
-        "ladder truck",
-        "en route",
-        "dispatch (?:one|two|three)",
-        "engine \\d+",
-    ),
-    "detector_outage": _cue("detectors?", "loops?\\b", "sensors?", "camera", "counters?\\b", "counting", "counts\\b"),
-    "signal_fault": _cue(
-        "traffic lights?",
-        "signals?\\b",
-        "lights? (?:are|on|at|out)",
-        "controller",
-        "lamp",
-        "stuck on red",
-        "flashing yellow",
-    ),
-    "crash": _cue(
-        "crash",
-        "collision",
-        "collided",
-        "accident",
-        "smash",
-        "pile-?up",
-        "rear[- ]end",
-        "shunt",
-        "rtc\\b",
-        "bump(?:er)?\\b",
-        "collid\\w*",
-        "injur\\w+",
-        "knocked",
-        "debris",
-        "guard rail",
-        "airbag",
-        "ran into",
-        "struck",
-        "hit by",
-        "hit each other",
-        "overturned",
-        "wreck",
-    ),
-    "breakdown": _cue(
-        "broken[- ]?down",
-        "breakdown",
-        "broke down",
-        "stalled",
-        "engine trouble",
-        "flat tyre",
-        "burst tyre",
-        "out of fuel",
-        "ran out of",
-        "stranded",
-        "lost (?:its|a|pallets)",
-        "dead (?:truck|coach|car|van)",
-        "car dead",
-        "gearbox",
-        "clutch",
-        "tow\\w*\\b",
-        "recovery",
-        "abandoned",
-        "stuck",
-        "defect(?:ive)? (?:van|truck|bus|car)",
-        "motionless",
-        "disabled",
-        "will not start",
-        "immobile",
-        "has failed",
-        "stands still",
-    ),
-    "roadworks": _cue(
-        "road ?works?",
-        "works\\b",
-        "construction",
-        "maintenance",
-        "resurfacing",
-        "paving",
-        "digging",
-        "asphalt",
-        "crew",
-        "cones?\\b",
-        "workers",
-        "digg\\w+",
-        "trench\\w*",
-        "repair (?:work|of the road)",
-        "line marking",
-        "pothole",
-        "excavat",
-        "utility",
-        "manhole",
-        "drainage",
-    ),
-    "road_closure": _cue(
-        "(?:is|be|been|road|street|fully|completely) (?:closed|shut|sealed)",
-        "closures?\\b",
-        "closes\\b",
-        "closed (?:from|at|until)",
-        "no entry",
-        "no through",
-        "shutdown",
-        "impassable",
-        "cordon",
-        "police closed",
-        "sealed off",
-        "we (?:close|shut)\\b",
-        "road closed",
-        "cannot pass",
-        "nobody (?:can|gets)",
-        "traffic stopped",
-        "barred",
-        "sealed",
-        "block(?:ed)? off",
-        "cant get through",
-        "shut to",
-        "closed with",
-    ),
-    "demand_surge": _cue(
-        "match",
-        "game\\b",
-        "concert",
-        "visitors",
-        "fans\\b",
-        "spectators",
-        "crowd",
-        "convoy",
-        "festival",
-        "event\\b",
-        "shift",
-        "[\\d,]+ (?:\\w+ )?(?:cars|vehicles|drivers)",
-        "parking",
-        "audience",
-        "leav(?:e|es|ing) (?:by|via)",
-        "doors? of",
-        "school's out",
-        "outflow",
-        "performance",
-        "gig\\b",
-        "tournament",
-        "car park",
-    ),
-    "weather": _cue(
-        "rain",
-        "snow",
-        "fog",
-        "ice\\b",
-        "icy",
-        "hail",
-        "storm",
-        "gusts?",
-        "sleet",
-        "frost",
-        "thunder",
-        "shower",
-        "slippery",
-        "drizzle",
-        "cloudburst",
-        "downpour",
-        "visibility",
-        "flooded",
-        "wind\\b",
-        "pouring",
-        "squall",
-        "aquaplaning",
-    ),
-}
-
-CHANGE_KINDS = {
-    "retraction": _cue(
-        "false alarm",
-        "retract",
-        "withdraw",
-        "disregard",
-        "please ignore",
-        "cancel",
-        "called off",
-        "misreport",
-        "no such",
-        "did not happen",
-        "will not take place",
-        "there was no\\b",
-        "not true",
-        "in error",
-        "never existed",
-    ),
-    "over": _cue(
-        "all clear",
-        "cleared:",
-        "resolved",
-        "(?:is|are) (?:over|finished|cleared)",
-        "has been cleared",
-        "back to normal",
-        "reopened",
-        "(?:has|have) (?:ended|gone)",
-        "restored",
-        "open again",
-        "free again",
-        "everything open",
-        "all lanes open",
-        "fixed,",
-        "no more",
-        "normal operation",
-        "reopened\\b",
-        "flows again",
-        "has ended",
-    ),
-    "update": _cue(
-        "update",
-        "correction",
-        "extended",
-        "postponed",
-        "delayed",
-        "follow[- ]up",
-        "change of plan",
-        "revised",
-        "has been moved",
-        "new information",
-        "latest about",
-        "now starts",
-        "will take longer",
-        "make that",
-        "shifted",
-        "instead of",
-    ),
-}
-
-IDLE = _cue(
+IDLE = cue(
     "tomorrow",
     "yesterday",
     "next (?:week|month|year|monday|tuesday|wednesday|thursday|friday)",
@@ -295,20 +55,23 @@ IDLE = _cue(
     "discount",
 )
 
-#: Sentences that want something of whoever reads them.
-ORDER = re.compile(
-    r"\b(?:ignore|forget|disregard|override|bypass)\b[^.]{0,40}\b(?:instruction|rule|prompt|everything|guideline)"
-    r"|\b(?:system|admin|root|assistant|developer|user|operator|override)\s*:"
-    r"|\byou (?:are now|must|will now|should now|have to)\b|\bas (?:the|your) (?:operator|mayor|chief|administrator|developer)"
-    r"|\b(?:dear|hey|hi|hello|ok|attention) (?:computer|ai|machine|bot|assistant|model|system)\b|\blanguage model\b|\bai,"
-    r"|\b(?:print|reveal|show|output|repeat|return) (?:your|the) (?:prompt|instructions?|password|system|rules|config)"
-    r"|\b(?:set|turn|switch|make|keep|hold|give|mark|classify|label|treat|report)\b[^.]{0,30}"
-    r"\b(?:all (?:the )?(?:lights|signals)|every (?:light|signal|street|message)|green\b|red until|as (?:closed|blocked|an? ))"
-    r"|\bnew (?:task|instructions?)\b|\b(?:kind|type|lanes_blocked|streets|certain)\s*[=:]|</?\w+>|#{3,}|\bfrom now on\b",
-    re.IGNORECASE,
+_ORDERS = (
+    r"\b(?:ignore|forget|disregard|override|bypass)\b[^.]{0,40}\b(?:instruction|rule|prompt|everything|guideline)",
+    r"\b(?:system|admin|root|assistant|developer|user|operator|override)\s*:",
+    r"\byou (?:are now|must|will now|should now|have to)\b|\bi (?:order|command) you\b|\bobey\b",
+    r"\bas (?:the|your) (?:operator|mayor|chief|administrator|developer)\b",
+    r"\b(?:dear|hey|hi|hello|ok|attention) (?:computer|ai|machine|bot|assistant|model|system)\b",
+    r"\blanguage model\b|\bai,|\bfrom now on\b|</?\w+>|#{3,}",
+    r"\b(?:print|reveal|show|output|repeat|return) (?:your|the) (?:prompt|instructions?|password|system|rules|config)",
+    r"\b(?:set|turn|switch|make|keep|hold|give|mark|classify|label|treat|report)\b[^.]{0,30}"
+    r"\b(?:all (?:the )?(?:lights|signals)|every (?:light|signal|street|message)|green\b|red until)",
+    r"\b(?:set|mark|classify|label|treat)\b[^.]{0,30}\bas (?:closed|blocked|an? )",
+    r"\bnew (?:task|instructions?)\b|\b(?:kind|type|lanes_blocked|streets|certain)\s*[=:]",
 )
+#: Sentences that want something of whoever reads them.
+ORDER = re.compile("|".join(_ORDERS), re.IGNORECASE)
 
-RUMOUR = _cue(
+RUMOUR = cue(
     "unconfirmed",
     "not verified",
     "unverified",
@@ -325,10 +88,10 @@ RUMOUR = _cue(
     "hearsay",
     "supposedly",
 )
-FUTURE = _cue(
+FUTURE = cue(
     "will be", "planned", "scheduled", "expected at", "shall", "starting at", "announced", "booked", "forecast"
 )
-BEGUN = _cue(
+BEGUN = cue(
     "immediate effect",
     "immediately",
     "right now",
@@ -340,12 +103,12 @@ BEGUN = _cue(
     "already",
 )
 HEADING = re.compile(
-    r"(?:towards?|direction(?: of)?|heading (?:for|to)|bound for|in the direction of|facing|twds|dir\.|into the direction)"
+    r"(?:towards?|direction(?: of)?|heading (?:for|to)|bound for|facing|twds|dir\.)"
     r"\s+(?:the\s+)?$",
     re.IGNORECASE,
 )
 LENGTH_CUES = {
-    "long": _cue(
+    "long": cue(
         "crane",
         "for hours",
         "several hours",
@@ -360,7 +123,7 @@ LENGTH_CUES = {
         "overnight",
         "scene is measured",
     ),
-    "short": _cue(
+    "short": cue(
         "in a moment",
         "pushed to the kerb",
         "briefly",
@@ -377,7 +140,7 @@ LENGTH_CUES = {
         "matter of moments",
         "short-lived",
     ),
-    "medium": _cue(
+    "medium": cue(
         "tow (?:truck|service)",
         "recovery truck",
         "removal has begun",
@@ -388,7 +151,7 @@ LENGTH_CUES = {
     ),
 }
 
-ALL_LANES_CUE = _cue(
+ALL_LANES_CUE = cue(
     "all lanes",
     "whole road",
     "entire carriageway",
@@ -400,7 +163,7 @@ ALL_LANES_CUE = _cue(
     "no through traffic",
     "nobody can drive",
 )
-NO_LANES = _cue("no lanes? (?:is |are )?(?:blocked|closed|affected)", "nothing blocked")
+NO_LANES = cue("no lanes? (?:is |are )?(?:blocked|closed|affected)", "nothing blocked")
 LANE_NUMBERS = {
     "one": 1,
     "a": 1,
@@ -426,6 +189,3 @@ VEHICLES_AFTER = re.compile(
     r"\s*(?:or so\s+|more\s+)?(?:\w+\s+)?(?:cars?|veh(?:icles?)?|trucks?|coaches|lorries|buses|vans|drivers)\b",
     re.IGNORECASE,
 )
-
-#: What makes a closure of a text that no other type fits.
-CLOSED = _cue("closed", "shut", "blocked", "out of use", "lanes?\\b")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
+from rapidfuzz import fuzz, process
 
 from llm.tasks.base import Answerer
 from llm.tasks.questions import Floats, Question
 from llm.tasks.read.cues import (
     ALL_LANES_CUE,
     BEGUN,
-    CHANGE_KINDS,
-    CLOSED,
     FUTURE,
     HEADING,
     IDLE,
@@ -23,9 +23,9 @@ from llm.tasks.read.cues import (
     NO_LANES,
     ORDER,
     RUMOUR,
-    TYPE_CUES,
     VEHICLES_AFTER,
 )
+from llm.tasks.read.event_cues import CHANGE_KINDS, CLOSED, SPELT, TYPE_CUES
 from llm.tasks.read.options import NOW, Sheet
 from llm.tasks.read.prompt import page_of
 from llm.tasks.read.quantities import Quantity
@@ -37,7 +37,25 @@ from scenarios.words.truth import ALL_LANES
 SURE = 0.9
 #: Characters before a number or a place that tell its part.
 _BEFORE = 24
-_SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[A-Z#<\[])|\s+(?=#{2,}|<[/\w])")
+_LONG_WORD = re.compile(r"[A-Za-z]{6,}")
+#: Similarity (0 to 100) from which a word counts as mistyped.
+_ALIKE = 88.0
+#: "Done in 20 minutes" tells of an end.
+_ENDS = (
+    "done",
+    "gone",
+    "back",
+    "cleared",
+    "recovery",
+    "replacement",
+    "fixed",
+    "ready",
+    "normal",
+    "clear",
+    "open",
+    "removed",
+)
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+|\s+(?=#{2,}|<[/\w])")
 
 
 class Rules(Answerer):
@@ -55,7 +73,7 @@ class Rules(Answerer):
 def read(page: Sheet) -> Mapping[str, Sequence[object]]:
     """The values that are taken, by slot."""
     obeyed = list(_without_orders(page.text))
-    text = " ".join(page.text[start:end] for start, end in obeyed)
+    text = spelt(" ".join(page.text[start:end] for start, end in obeyed))
     kind_of_event = _type(text)
     kind = _kind(text, page, kind_of_event, obeyed)
     if kind == "irrelevant":
@@ -87,6 +105,17 @@ def read(page: Sheet) -> Mapping[str, Sequence[object]]:
         "vehicles": (_vehicles(page, obeyed, kind_of_event),),
         "certain": ("no" if RUMOUR.search(text) else "yes",),
     }
+
+
+def spelt(text: str) -> str:
+    """The text with mistyped words of the reader's own put right."""
+    return _LONG_WORD.sub(lambda word: _spelt(word[0].lower()) or word[0], text)
+
+
+@lru_cache(maxsize=10_000)
+def _spelt(word: str) -> str | None:
+    found = process.extractOne(word, SPELT, scorer=fuzz.ratio, score_cutoff=_ALIKE)
+    return found[0] if found else None
 
 
 def _nothing() -> dict[str, Sequence[object]]:
@@ -124,6 +153,8 @@ def _type(text: str) -> str:
 def _kind(text: str, page: Sheet, kind_of_event: str, obeyed: Sequence[tuple[int, int]]) -> str:
     if not text.strip() or IDLE.search(text) or kind_of_event == "none":
         return "irrelevant"
+    if kind_of_event != "weather" and not any(_within(place.start, obeyed) for place in page.places):
+        return "irrelevant"  # somewhere else
     if change := _cue(text, CHANGE_KINDS):
         return change
     if BEGUN.search(text):
@@ -143,7 +174,8 @@ def _is_end(text: str, one: Quantity) -> bool:
 
 
 def _is_ahead(text: str, one: Quantity) -> bool:
-    return re.search(r"\b(?:in|after|within)\s+(?:about |roughly |around )?$", _before(text, one)) is not None
+    before = re.search(r"(?:(\w+)\W+)?\bin\s+(?:about |roughly |around )?$|\bafter\s+$", _before(text, one))
+    return before is not None and (before[1] or "") not in _ENDS
 
 
 def _is_past(text: str, one: Quantity) -> bool:

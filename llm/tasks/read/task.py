@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,16 +11,19 @@ import numpy as np
 from pydantic import Field
 
 from llm.records.splits import HELD_OUT, SPLITS
-from llm.tasks.base import Answer, Binary, Example, Floats, LiveRun, Measure, Question, Settings, Task
-from llm.tasks.read import labelled_files
+from llm.tasks.base import Answer, Binary, Example, Floats, Lesson, LiveRun, Measure, Question, Run, Settings, Task
 from llm.tasks.read.prompt import VERSION, question, target
 from llm.tasks.read.reading import COUNTED, Outcome, outcomes
 from scenarios.spec import Scenario
 from scenarios.words.bulletins import bulletins
-from scenarios.words.gazetteer import gazetteer
+from scenarios.words.files import labelled
+from scenarios.words.gazetteer import gazetteer, invented
 from scenarios.words.truth import Bulletin
 from sim.network import Network
 from sim.observation import Observation
+
+#: Bulletins that learners practise on where no records are at hand: so many gazetteers, and bulletins of each.
+PRACTICE_PLACES, PRACTICE_EACH = 10, 300
 
 
 class ReadSettings(Settings):
@@ -78,10 +82,8 @@ class ReadTask(Task[Example]):
             asked = question(label.bulletin, places.names)
             yield live.example(asked, target(asked, label.truth), slices_of(label.truth.kind, label.truth.type))
 
-    def plan(self, split: str, number: int, settings: Any, names: Sequence[str] = ()) -> Any:
+    def plan(self, split: str, number: int, settings: Any, names: Sequence[str] = ()) -> Run:
         """A run without incidents, and how many bulletins are drawn for it."""
-        from dataclasses import replace
-
         run = super().plan(split, number, settings, names)
         return replace(run, rates=None, driver="greedy", notes={**run.notes, "bulletins": settings.bulletins})
 
@@ -122,12 +124,22 @@ class ReadTask(Task[Example]):
         """
         places = gazetteer(network.roads)
         found = []
-        for number, label in enumerate(labelled_files.read(file, places)):
+        for number, label in enumerate(labelled(file, places)):
             asked = question(label.bulletin, places.names)
             about = (str(network.net_file), "", number)
             slices = slices_of(label.truth.kind, label.truth.type)
             found.append(Example(*about, asked, target(asked, label.truth), slices))
         return found
+
+    def practice(self) -> list[Lesson]:
+        """Bulletins about invented places, in the wordings of training."""
+        lessons = []
+        for seed in range(PRACTICE_PLACES):
+            places = invented(seed)
+            for label in bulletins(places, "train", seed, PRACTICE_EACH):
+                asked = question(label.bulletin, places.names)
+                lessons.append(Lesson(asked, target(asked, label.truth)))
+        return lessons
 
     def _figures(self, records: Sequence[Any], answers: Sequence[Floats]) -> dict[str, float | None]:
         figures = {}

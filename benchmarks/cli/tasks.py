@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from benchmarks.evaluate.labelled import LabelledRequest
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, for machines.")]
-TaskName = Annotated[str, typer.Argument(help="decide, forecast, another package's task, or my_file.py:MyTask.")]
+TaskName = Annotated[str, typer.Argument(help="decide, forecast, read, another package's task, or my_file.py:MyTask.")]
 Experiment = Annotated[Path | None, typer.Argument(help="YAML file with settings.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="One setting, key=value, with dots; repeat for several.")]
 Records = Annotated[list[Path] | None, typer.Option(help="Folder of records; repeat for several.  [default: records]")]

@@ -241,7 +241,7 @@ def _landmarks(
 ) -> tuple[Landmark, ...]:
     """Landmarks at drawn roads, none at the same road while there are enough."""
     places = rng.permutation(list(edges)).tolist()
-    found = []
+    found: list[Landmark] = []
     for kind in LANDMARK_KINDS:
         for name, _ in zip(landmark_names(kind, rng), range(each), strict=False):
             road = places[len(found) % len(places)] if places else ""

@@ -194,18 +194,18 @@ def is_right(option: Option, truth: Truth, places: Sequence[str]) -> bool:
         if truth.kind == "new" and begun in (None, 0):
             return value in (None, 0)
         return _same(value, begun)
+    if option.slot in ("lasts", "vehicles"):
+        return _same(value, truth.lasts_min if option.slot == "lasts" else truth.vehicles)
     said = {
         "kind": truth.kind,
         "type": truth.type,
         "main": truth.streets[0] if truth.streets else None,
         "direction": truth.direction,
-        "lasts": truth.lasts_min,
         "length": truth.length_class,
         "lanes": truth.lanes_blocked,
-        "vehicles": truth.vehicles,
         "certain": "yes" if truth.certain else "no",
-    }[option.slot]
-    return _same(value, said) if option.slot in ("lasts", "vehicles") else value == said
+    }
+    return value == said[option.slot]
 
 
 def _same(value: object, said: float | None) -> bool:

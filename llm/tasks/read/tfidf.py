@@ -16,6 +16,7 @@ from llm.tasks.base import Answerer, Lesson
 from llm.tasks.questions import Floats, Question, TaskError
 from llm.tasks.read.options import SLOTS, Option, Sheet
 from llm.tasks.read.prompt import page_of
+from scenarios.words.phrases import length_class
 
 #: Slots with the same options for every bulletin.
 FIXED = ("kind", "type", "length", "lanes", "certain")
@@ -27,10 +28,10 @@ class TfIdf(Answerer):
     """Linear models on TF-IDF.
 
     Args:
-        strength: of the fit; a smaller number holds the weights smaller.
+        strength: of the penalty on the weights.
     """
 
-    def __init__(self, strength: float = 10.0) -> None:
+    def __init__(self, strength: float = 1e-5) -> None:
         self.strength = strength
         self._models: dict[str, Any] = {}
 
@@ -47,9 +48,11 @@ class TfIdf(Answerer):
                     right.append(next((option.row for option, hit in own if hit == 1), ""))
                 else:
                     for option, hit in own:
+                        if not option.spans:
+                            continue  # "not said" is what is left when nothing in the text fits
                         texts.append(_around(page, option))
                         right.append("yes" if hit == 1 else "no")
-            self._models[slot] = self._fitted(texts, right)
+            self._models[slot] = self._fitted(texts, right, slot in FIXED)
 
     def answer(self, questions: Sequence[Question]) -> Floats:
         """The probability of each option."""
@@ -66,23 +69,35 @@ class TfIdf(Answerer):
                 for own, page, values, rows in zip(said, pages, shares, wanted, strict=True):
                     own[rows] = [values[columns[r]] if (r := page.options[k].row) in columns else 0.0 for k in rows]
             else:
+                wanted = [[k for k in rows if page.options[k].spans] for page, rows in zip(pages, wanted, strict=True)]
                 texts = [_around(page, page.options[k]) for page, rows in zip(pages, wanted, strict=True) for k in rows]
-                yes = model.predict_proba(texts)[:, columns["yes"]] if "yes" in columns else np.zeros(len(texts))
+                yes = (
+                    model.predict_proba(texts)[:, columns["yes"]]
+                    if texts and "yes" in columns
+                    else np.zeros(len(texts))
+                )
                 parts = np.split(yes, np.cumsum([len(rows) for rows in wanted])[:-1])
-                for own, rows, values in zip(said, wanted, parts, strict=True):
+                for own, page, rows, values in zip(said, pages, wanted, parts, strict=True):
                     own[rows] = values
+                    own[_not_said(page, slot)] = 1 - values.max(initial=0.0)
         return np.clip(np.concatenate(said), 1e-6, 1 - 1e-6)
 
-    def _fitted(self, texts: list[str], right: list[str]) -> Any:
+    def _fitted(self, texts: list[str], right: list[str], fixed: bool) -> Any:
         from sklearn.dummy import DummyClassifier
         from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.linear_model import LogisticRegression
+        from sklearn.linear_model import SGDClassifier
         from sklearn.pipeline import make_pipeline
 
         words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=_TOKEN, sublinear_tf=True)
         if len(set(right)) == 1:
             return make_pipeline(words, DummyClassifier()).fit(texts, right)
-        return make_pipeline(words, LogisticRegression(C=self.strength, max_iter=300)).fit(texts, right)
+        weights = "balanced" if fixed else None  # most bulletins are certain, and most say no length
+        model = SGDClassifier(loss="log_loss", alpha=self.strength, class_weight=weights, random_state=0, max_iter=60)
+        return make_pipeline(words, model).fit(texts, right)
+
+
+def _not_said(page: Sheet, slot: str) -> list[int]:
+    return [k for k, option in enumerate(page.options) if option.slot == slot and option.value is None]
 
 
 def _masked(page: Sheet, marked: Option | None = None) -> str:
@@ -90,7 +105,7 @@ def _masked(page: Sheet, marked: Option | None = None) -> str:
     parts = [
         *((one.start, one.end, "@place") for one in page.places),
         *((one.start, one.end, "@ahead" if one.value > 0 else "@past") for one in page.clocks),
-        *((one.start, one.end, "@duration") for one in page.durations),
+        *((one.start, one.end, f"@duration_{length_class(one.value)}") for one in page.durations),
         *((one.start, one.end, "@number") for one in page.counts),
     ]
     spans = marked.spans if marked else ()

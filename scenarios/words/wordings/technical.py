@@ -29,7 +29,7 @@ DETECTOR_OUTAGE = {
     },
 }
 
-SIGNAL_FAULT = {
+SIGNAL_FAULT: dict[str, dict[str, tuple[str, ...]]] = {
     "new": {
         "train": (
             "[Traffic lights|Signals|Lights] [at|on] {s}[ and {s2}| near {p}|] [are out|failed|are dark|flash "

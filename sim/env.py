@@ -37,7 +37,7 @@ class _Task:
         self.timings = options.resolved_timings
         self.env_options = options
         self.options = SessionOptions(backend=options.backend, gui=options.gui, delays=True, outputs=False)
-        self.network = Network.read(self.scenario.net_file)
+        self.network = Network.of(self.scenario)
         self.signals = self.network.controllable
         if not self.signals:
             raise ScenarioError(f"Scenario {self.scenario.name} has no signal that can be controlled.")
@@ -164,6 +164,7 @@ class SignalEnv(gymnasium.Env[NDArray[np.float32], Any]):
         | active phase | signal | one per phase | 1 for the active one | 1 |
         | age | signal | 1 | s since the phase began | 60 |
         | due | signal | 1 | 1 if a decision can take effect now | 1 |
+        | persons | crossing with a signal | 1 | people who wait there | 10 |
 
     Action:
         The phase to show: ``Discrete(phases)`` with one controllable signal, else ``MultiDiscrete`` with one entry per

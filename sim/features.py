@@ -10,6 +10,7 @@ from sim.observation import Observation
 
 #: What each count or time is divided by, so that typical values lie between 0 and 1; all are clipped at CLIP.
 QUEUE_VEH, ZONE_VEH, WAIT_S, FLOW_VEH_H, AGE_S, ROOM_VEH = 20.0, 10.0, 120.0, 1800.0, 60.0, 20.0
+PERSONS = 10.0
 CLIP = 5.0
 UNSEEN = -1.0
 LANE_FEATURES = 10
@@ -21,7 +22,8 @@ class Features:
 
     For each incoming lane ten numbers: queue, wait, three zones, speed (relative to the limit), three flows, and 1
     where the detector works (its other nine are -1 where it does not); for each outgoing lane two: vehicles and room;
-    for each signal one per phase (1 for the active one), then its age and whether it is due.
+    for each signal one per phase (1 for the active one), then its age and whether it is due; for each crossing with a
+    signal the people who wait there.
     """
 
     def __init__(self, network: Network, signals: tuple[int, ...]) -> None:
@@ -30,8 +32,13 @@ class Features:
         self.lanes = np.array(sorted({lane for signal in chosen for lane in signal.lanes}), np.int64)
         self.exits = np.array(sorted({exit_ for signal in chosen for exit_ in signal.exits}), np.int64)
         self.phases = [len(signal.phases) for signal in chosen]
+        self.crossings = np.array(sorted({crossing for signal in chosen for crossing in signal.crossings}), np.int64)
         self.size = (
-            LANE_FEATURES * len(self.lanes) + EXIT_FEATURES * len(self.exits) + sum(self.phases) + 2 * len(signals)
+            LANE_FEATURES * len(self.lanes)
+            + EXIT_FEATURES * len(self.exits)
+            + sum(self.phases)
+            + 2 * len(signals)
+            + len(self.crossings)
         )
         self._source, self._divisor = self._layout()
         ends = len(self._source) + np.cumsum([phases + 2 for phases in self.phases])
@@ -48,6 +55,8 @@ class Features:
         vector[(self._first + phase)[phase >= 0]] = 1.0
         vector[self._age] = observation.phase_age_s[self._signals] / AGE_S
         vector[self._age + 1] = observation.due[self._signals]
+        if len(self.crossings):
+            vector[-len(self.crossings) :] = observation.waiting_persons[self.crossings] / PERSONS
         vector[np.isnan(vector)] = UNSEEN
         bounded: NDArray[np.float32] = np.clip(vector, UNSEEN, CLIP).astype(np.float32)
         return bounded

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 from xml.sax import SAXException
 
 import numpy as np
@@ -18,12 +18,42 @@ from numpy.typing import NDArray
 from scenarios.common.errors import ScenarioError, shorten
 from scenarios.common.input_files import Stamp, stamp
 from scenarios.common.net_values import WHAT, check_network
+from scenarios.spec import Scenario
+from sim.native.clearance import CHANGING, GREEN, YELLOW, Layout, NativeClearance
+from sim.native.nema import nema_stages
+from sim.native.stages import Crossing, Movement, Phase, green_phases, is_green_phase
+from sim.native.timetables import (
+    ProgramError,
+    ProgramFiles,
+    ProgramStep,
+    ProgramSwitch,
+    SignalProgram,
+    Timetable,
+    read_timetables,
+)
 from sim.observation import ZONES_M
 from sim.read_only import lock_arrays
 
+__all__ = [
+    "CHANGING",
+    "GREEN",
+    "REACH_M",
+    "YELLOW",
+    "Crossing",
+    "Movement",
+    "Network",
+    "NetworkError",
+    "Phase",
+    "ProgramStep",
+    "Reach",
+    "Road",
+    "Signal",
+    "is_green_phase",
+]
+
 REACH_M = ZONES_M[-1]
-GREEN = frozenset("Gg")
-YELLOW = frozenset("yYu")
+#: SUMO's types of programs whose stages can be read.
+READABLE_TYPES = ("static", "actuated", "delay_based", "NEMA")
 
 
 class NetworkError(ValueError):
@@ -34,39 +64,13 @@ class NetworkError(ValueError):
 
 
 @dataclass(frozen=True)
-class Movement:
-    """One way over a junction: an incoming lane to an outgoing lane, governed by one link of the signal."""
-
-    link: int  # position in the signal's state string
-    lane: int  # index into Network.lanes
-    exit: int  # index into Network.exits
-    direction: str  # SUMO's: s straight, l left, r right, t turn-around, L and R partially
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A green phase of the native program; intergreens are made by the signal state machine."""
-
-    index: int
-    state: str
-    movements: tuple[Movement, ...]  # those with green, permissive green included
-    lanes: tuple[int, ...]  # incoming lanes that have green, as indices into Network.lanes
-    exits: tuple[int, ...]  # outgoing lanes that they lead to, as indices into Network.exits
-
-
-@dataclass(frozen=True)
-class ProgramStep:
-    """One row of a signal program as written in the network."""
-
-    state: str
-    duration_s: float
-
-
-@dataclass(frozen=True)
 class Signal:
     """One traffic light (``tlLogic``); it may govern several joined junctions.
 
-    ``problem`` is None for a signal that can be controlled, or the sentence that says why it cannot.
+    ``program`` is the one that is active at the start of the run, ``programs`` are all that can become active, as
+    ``switches`` of a WAUT say; phases and clearance come from all of these. ``type`` is SUMO's type of the first.
+    Rows of a NEMA program are its rings side by side. ``problem`` is None for a signal that can be controlled, or the
+    sentence that says why it cannot.
     """
 
     id: str
@@ -78,12 +82,40 @@ class Signal:
     program: tuple[ProgramStep, ...]
     program_id: str
     offset_s: float
-    yellow_s: int
+    yellow_s: float  # that its programs mostly show
     links: int
     foes: frozenset[tuple[int, int]]  # pairs i < j of links whose paths cross or merge
     neighbours: tuple[int, ...]  # signals one signal-free drive away, as indices
     position_m: tuple[float, float]
     problem: str | None = None
+    red_s: float = 0.0  # red clearance after the yellow that its programs mostly show
+    type: str = "static"
+    programs: tuple[SignalProgram, ...] = ()
+    switches: tuple[ProgramSwitch, ...] = ()
+    unused: tuple[SignalProgram, ...] = ()  # programs that never become active in the run
+    crossings: tuple[int, ...] = ()  # as indices into Network.crossings
+    crossing_links: tuple[int, ...] = ()
+    clearance: NativeClearance = field(default=None, repr=False)  # type: ignore[assignment]  # made below
+
+    def __post_init__(self) -> None:
+        """A signal made by hand has the one program, and the clearance that this shows."""
+        if not self.programs:
+            program = SignalProgram(self.program_id, self.type, self.program, self.offset_s)
+            object.__setattr__(self, "programs", (program,))
+        if self.clearance is None:
+            object.__setattr__(self, "clearance", NativeClearance.of(self.programs, self.layout))
+
+    @property
+    def layout(self) -> Layout:
+        """What its clearance depends on beside the programs."""
+        used = frozenset((*(m.link for m in self.movements), *self.crossing_links))
+        phases = frozenset(phase.state for phase in self.phases)
+        return Layout(phases, used, frozenset(self.crossing_links), self.foes)
+
+    @property
+    def native_states(self) -> tuple[str, ...]:
+        """Every state that its programs show, each once."""
+        return tuple(dict.fromkeys(step.state for program in self.programs for step in program.steps))
 
 
 @dataclass(frozen=True)
@@ -126,6 +158,7 @@ class Network:
     exit_length_m: NDArray[np.float64]
     reach: tuple[tuple[Reach, ...], ...]
     roads: dict[str, Road] = field(repr=False)
+    crossings: tuple[Crossing, ...] = ()
 
     def __post_init__(self) -> None:
         lock_arrays(self)
@@ -152,28 +185,47 @@ class Network:
         raise NetworkError(f"{self.net_file} has no signal '{signal_id}'.")
 
     @classmethod
-    def read(cls, net_file: Path) -> Network:
-        """Read a network.
+    def read(
+        cls, net_file: Path, additional_files: Sequence[Path] = (), begin_s: float = 0.0, end_s: float = 0.0
+    ) -> Network:
+        """Read a network with the signal programs that SUMO runs from ``begin_s`` to ``end_s``.
 
         Raises:
-            NetworkError: the file is missing, broken, or has no signals.
+            NetworkError: a file is missing or broken, the network has no signals, or SUMO refuses the programs.
         """
-        path = Path(net_file)
+        files = ProgramFiles(Path(net_file), tuple(map(Path, additional_files)), begin_s, end_s)
         try:
-            check_network(path)
-            return _read(path, stamp(path, WHAT))
+            check_network(files.net_file)
+            added = tuple(stamp(path, "Additional file") for path in files.additional_files)
+            return _read(files, (stamp(files.net_file, WHAT), *added))
         except ScenarioError as error:
             raise NetworkError(str(error)) from error
 
+    @classmethod
+    def of(cls, scenario: Scenario) -> Network:
+        """Read a scenario's network, with the programs of its additional files.
+
+        Raises:
+            NetworkError: as for ``read``.
+        """
+        return cls.read(scenario.net_file, scenario.additional_files, scenario.begin_s, scenario.end_s)
+
 
 @lru_cache(maxsize=16)
-def _read(path: Path, _stamp: Stamp) -> Network:
+def _read(files: ProgramFiles, _stamps: tuple[Stamp, ...]) -> Network:
+    path = files.net_file
     net = _parse(path)
-    tls_ids = sorted(tl.getID() for tl in net.getTrafficLights())
+    try:
+        tables = read_timetables(files)
+    except ProgramError as error:
+        raise NetworkError(str(error)) from error
+    except (ElementTree.ParseError, OSError, UnicodeDecodeError) as error:
+        raise NetworkError(f"The signal programs of {path} cannot be read: {error}.") from error
+    tls_ids = sorted({*(tl.getID() for tl in net.getTrafficLights()), *tables})
     if not tls_ids:
         raise NetworkError(f"Network file {path} has no traffic signals, so there is nothing to control.")
     with _malformed(path):
-        return _Builder(path, net, tls_ids).build()
+        return _Builder(path, net, tls_ids, tables).build()
 
 
 def _parse(path: Path) -> Any:
@@ -181,7 +233,7 @@ def _parse(path: Path) -> Any:
 
     with _malformed(path), contextlib.redirect_stderr(io.StringIO()):  # sumolib comments on harmless details
         net = sumolib.net.readNet(
-            str(path), withPrograms=True, withConnections=True, withFoes=True, withPedestrianConnections=True
+            str(path), withPrograms=False, withConnections=True, withFoes=True, withPedestrianConnections=True
         )
     if not net.getEdges():
         raise NetworkError(f"Network file {path} holds no roads; give a SUMO .net.xml file.")
@@ -209,36 +261,16 @@ def _malformed(path: Path) -> Iterator[None]:
         ) from error
 
 
-def is_green_phase(program: list[ProgramStep], index: int) -> bool:
-    """Whether a program row is a phase to choose: it has green, no yellow, and is no clearance between two phases."""
-    links = set(program[index].state)
-    if links & YELLOW or not links & GREEN:
-        return False
-    before, after = (_next_green(program, index, step) for step in (-1, 1))
-    green = _greens(program[index].state)
-    clearance = program[index].duration_s < 5 and green <= before and green <= after
-    return not (clearance and before and after)
-
-
-def _next_green(program: list[ProgramStep], index: int, step: int) -> set[int]:
-    for away in range(1, len(program)):
-        state = program[(index + step * away) % len(program)].state
-        if not set(state) & YELLOW and set(state) & GREEN:
-            return _greens(state)
-    return set()
-
-
-def _greens(state: str) -> set[int]:
-    return {link for link, letter in enumerate(state) if letter in GREEN}
-
-
 class _Builder:
     """Collects the pieces of one Network; lives only while a file is read."""
 
-    def __init__(self, path: Path, net: Any, tls_ids: list[str]) -> None:
-        self.path, self.net = path, net
-        self.logics = {tl.getID(): tl for tl in net.getTrafficLights()}
+    def __init__(self, path: Path, net: Any, tls_ids: list[str], tables: dict[str, Timetable]) -> None:
+        self.path, self.net, self.tables = path, net, tables
+        logics = {tl.getID(): tl for tl in net.getTrafficLights()}
         self.tls_ids = tls_ids
+        self.links: dict[str, list[tuple[Any, Any, int]]] = {
+            tls: logics[tls].getConnections() if tls in logics else [] for tls in tls_ids
+        }
         self.connections = {tls: self._vehicle_connections(tls) for tls in tls_ids}
         self.lane_objects: dict[str, Any] = {}
         self.exit_objects: dict[str, Any] = {}
@@ -252,6 +284,7 @@ class _Builder:
         self.exits = tuple(sorted(self.exit_objects))
         self.lane_index = {lane: i for i, lane in enumerate(self.lanes)}
         self.exit_index = {lane: i for i, lane in enumerate(self.exits)}
+        self.crossings, self.crossing_tls = self._crossings()
 
     def build(self) -> Network:
         lane_objects = [self.lane_objects[lane] for lane in self.lanes]
@@ -268,19 +301,28 @@ class _Builder:
             exit_length_m=np.array([self.exit_objects[lane].getLength() for lane in self.exits], dtype=np.float64),
             reach=tuple(tuple(self._reach(lane)) for lane in lane_objects),
             roads={edge.getID(): _road(edge) for edge in self.net.getEdges(withInternal=False)},
+            crossings=self.crossings,
         )
 
     def _vehicle_connections(self, tls: str) -> list[tuple[Any, Any, int]]:
-        return [
-            (incoming, outgoing, link)
-            for incoming, outgoing, link in self.logics[tls].getConnections()
-            if _drivable(incoming) and _drivable(outgoing)
-        ]
+        return [link for link in self.links[tls] if _for_vehicles(link[0]) and _for_vehicles(link[1])]
+
+    def _crossings(self) -> tuple[tuple[Crossing, ...], tuple[str, ...]]:
+        """All crossings with a signal, sorted by id, and each one's signal."""
+        found: dict[str, tuple[str, Any, list[int]]] = {}
+        for tls in self.tls_ids:
+            for _, outgoing, link in self.links[tls]:
+                edge = outgoing.getEdge()
+                if edge.getFunction() == "crossing":
+                    found.setdefault(edge.getID(), (tls, outgoing, []))[2].append(link)
+        crossings = tuple(
+            Crossing(name, tuple(sorted(links)), tuple(sorted(_walking_areas(lane))), float(lane.getLength()))
+            for name, (_, lane, links) in sorted(found.items())
+        )
+        return crossings, tuple(tls for _, (tls, _, _) in sorted(found.items()))
 
     def _signal(self, tls: str, index: int, tls_index: dict[str, int]) -> Signal:
-        programs = self.logics[tls].getPrograms()
-        program_id, logic = next(iter(programs.items())) if programs else ("", None)
-        program = [ProgramStep(p.state, float(p.duration)) for p in logic.getPhases()] if logic else []
+        table = self.tables.get(tls, Timetable((), ""))
         movements = tuple(
             Movement(
                 link,
@@ -292,9 +334,25 @@ class _Builder:
                 self.connections[tls], key=lambda c: (c[2], c[0].getID(), c[1].getID())
             )
         )
-        phases = _phases(program, movements)
-        nodes = {incoming.getEdge().getToNode() for incoming, _, _ in self.logics[tls].getConnections()}
-        coordinates = [node.getCoord() for node in nodes] or [(0.0, 0.0)]
+        crossings = {
+            i: c for i, (c, own) in enumerate(zip(self.crossings, self.crossing_tls, strict=True)) if own == tls
+        }
+        self._check_links(tls, table)
+        used, problem = _readable(tls, table)
+        # Links of rows that cannot be read are in no phase.
+        phases = green_phases(used, movements, crossings) if problem is None else ()
+        crossing_links = tuple(sorted(link for crossing in crossings.values() for link in crossing.links))
+        foes = self._foes(tls)
+        layout = Layout(
+            frozenset(phase.state for phase in phases),
+            frozenset((*(m.link for m in movements), *crossing_links)),
+            frozenset(crossing_links),
+            foes,
+        )
+        clearance = NativeClearance.of(_changes(tls, table) if problem is None else (), layout)
+        first = used[0] if used else SignalProgram("", "static", ())
+        coordinates = [node.getCoord() for node in {link[0].getEdge().getToNode() for link in self.links[tls]}]
+        coordinates = coordinates or [(0.0, 0.0)]
         return Signal(
             id=tls,
             index=index,
@@ -302,26 +360,50 @@ class _Builder:
             movements=movements,
             lanes=tuple(sorted({m.lane for m in movements})),
             exits=tuple(sorted({m.exit for m in movements})),
-            program=tuple(program),
-            program_id=program_id,
-            offset_s=float(getattr(logic, "_offset", 0) or 0) if logic else 0.0,
-            yellow_s=_yellow_s(program),
-            links=len(program[0].state) if program else 0,
-            foes=self._foes(tls),
+            program=first.steps,
+            program_id=first.id,
+            offset_s=first.offset_s,
+            yellow_s=_whole(clearance.yellow_s),
+            links=len(first.steps[0].state) if first.steps else 0,
+            foes=foes,
             neighbours=tuple(sorted(tls_index[other] for other in self._neighbours(tls))),
             position_m=(
                 sum(c[0] for c in coordinates) / len(coordinates),
                 sum(c[1] for c in coordinates) / len(coordinates),
             ),
-            problem=_problem(tls, program, movements, phases),
+            problem=problem or _problem(tls, first.steps, movements, phases) or _fixed(tls, table),
+            red_s=_whole(clearance.red_s),
+            type=first.type,
+            programs=used,
+            switches=table.switches,
+            unused=tuple(program for program in table.programs if program.id not in {p.id for p in used}),
+            crossings=tuple(crossings),
+            crossing_links=crossing_links,
+            clearance=clearance,
         )
+
+    def _check_links(self, tls: str, table: Timetable) -> None:
+        """Refuse states that have no letter for a link, as SUMO does.
+
+        Raises:
+            NetworkError: a state is too short.
+        """
+        last = max((link for _, _, link in self.links[tls]), default=-1)
+        for program in table.programs:
+            shortest = min((len(step.state) for step in program.steps), default=last + 1)
+            if shortest <= last:
+                raise NetworkError(
+                    f"Signal '{tls}' of {self.path} governs link {last}, but program '{program.id}' has states of "
+                    f"{shortest} letters, so SUMO refuses the network; repair the states, or build the network anew "
+                    "with netconvert."
+                )
 
     def _direction(self, incoming: Any, outgoing: Any) -> str:
         return next((c.getDirection() for c in incoming.getOutgoing() if c.getToLane() is outgoing), "s")
 
     def _foes(self, tls: str) -> frozenset[tuple[int, int]]:
         by_node: dict[Any, list[tuple[int, int]]] = {}
-        for incoming, outgoing, link in self.logics[tls].getConnections():
+        for incoming, outgoing, link in self.links[tls]:
             node = incoming.getEdge().getToNode()
             for connection in incoming.getOutgoing():
                 if connection.getToLane() is outgoing:
@@ -363,6 +445,7 @@ class _Builder:
     def _reach(self, lane: Any) -> list[Reach]:
         """The lane and, where it is short, the lanes before it up to REACH_M, as far as no other signal is between."""
         found: dict[str, Reach] = {}
+        usable = _drivable if _drivable(lane) else _for_vehicles
         todo = [(lane, 0.0, 1.0)]
         while todo:
             current, offset, weight = todo.pop()
@@ -371,9 +454,9 @@ class _Builder:
             found[current.getID()] = Reach(current.getID(), offset, current.getLength(), weight)
             for connection in current.getIncomingConnections():
                 before = connection.getFromLane()
-                if connection.getTLSID() or not _drivable(before) or before.getEdge().isSpecial():
+                if connection.getTLSID() or not usable(before) or before.getEdge().isSpecial():
                     continue
-                choices = sum(1 for c in before.getOutgoing() if _drivable(c.getToLane()))
+                choices = sum(1 for c in before.getOutgoing() if usable(c.getToLane()))
                 via = self._via_length(connection)
                 todo.append((before, offset + current.getLength() + via, weight / max(choices, 1)))
         return sorted(found.values(), key=lambda r: (r.offset_m, r.lane_id))
@@ -390,6 +473,21 @@ class _Builder:
 
 def _drivable(lane: Any) -> bool:
     return bool(lane.allows("passenger") or lane.allows("bus") or lane.allows("delivery"))
+
+
+def _for_vehicles(lane: Any) -> bool:
+    """Whether cars, trams, bicycles or anybody else drives on a lane; people on foot alone do not."""
+    return bool(set(lane.getPermissions()) - {"pedestrian"}) and lane.getEdge().getFunction() not in (
+        "crossing",
+        "walkingarea",
+    )
+
+
+def _walking_areas(crossing: Any) -> set[str]:
+    """The walking areas at both ends of a crossing's lane."""
+    before = [connection.getFromLane().getEdge() for connection in crossing.getIncomingConnections()]
+    after = [connection.getToLane().getEdge() for connection in crossing.getOutgoing()]
+    return {edge.getID() for edge in (*before, *after) if edge.getFunction() == "walkingarea"}
 
 
 def _are_foes(node: Any, a: int, b: int) -> bool:
@@ -413,35 +511,52 @@ def _road(edge: Any) -> Road:
     )
 
 
-def _phases(program: list[ProgramStep], movements: tuple[Movement, ...]) -> tuple[Phase, ...]:
-    phases: list[Phase] = []
-    for index, row in enumerate(program):
-        if not is_green_phase(program, index) or any(row.state == phase.state for phase in phases):
-            continue
-        green = tuple(m for m in movements if row.state[m.link] in GREEN)
-        if green:
-            lanes, exits = (tuple(sorted({getattr(m, k) for m in green})) for k in ("lane", "exit"))
-            phases.append(Phase(len(phases), row.state, green, lanes, exits))
-    return tuple(phases)
+def _whole(seconds: float) -> float:
+    """Whole seconds as a whole number, as prompts and tables write them."""
+    return int(seconds) if seconds == int(seconds) else seconds
 
 
-def _yellow_s(program: list[ProgramStep]) -> int:
-    """The yellow that this program has mostly; 3 s where it shows none."""
-    yellows = Counter(round(row.duration_s) for row in program if set(row.state) & YELLOW)
-    return max(yellows, key=lambda seconds: (yellows[seconds], seconds)) if yellows else 3
+def _readable(tls: str, table: Timetable) -> tuple[tuple[SignalProgram, ...], str | None]:
+    """The programs that can become active, NEMA rings in rows, and what keeps them from being read."""
+    used = []
+    for program in table.used:
+        if program.type not in READABLE_TYPES:
+            return table.used, (
+                f"Signal '{tls}' runs a program of SUMO's type {program.type}, whose stages cannot be told; it keeps "
+                "its own control."
+            )
+        try:
+            used.append(nema_stages(tls, program).cycle if program.type == "NEMA" else program)
+        except ProgramError as error:
+            return table.used, str(error)
+    if len({len(step.state) for program in used for step in program.steps}) > 1:
+        return table.used, (
+            f"Signal '{tls}' has program states of different lengths; repair the network with netconvert."
+        )
+    return tuple(used), None
+
+
+def _changes(tls: str, table: Timetable) -> list[SignalProgram]:
+    """The programs as clearance is read from them: of a NEMA program every change of its rings."""
+    return [nema_stages(tls, p).changes if p.type == "NEMA" else p for p in table.used]
+
+
+def _fixed(tls: str, table: Timetable) -> str | None:
+    if not table.fixed_by:
+        return None
+    return (
+        f"Signal '{tls}' is switched between programs by {table.fixed_by}, which only SUMO can follow, so it keeps its "
+        "own control; use a WAUT without a procedure, in an additional file, to have it controlled."
+    )
 
 
 def _problem(
-    tls: str, program: list[ProgramStep], movements: tuple[Movement, ...], phases: tuple[Phase, ...]
+    tls: str, program: Sequence[ProgramStep], movements: tuple[Movement, ...], phases: tuple[Phase, ...]
 ) -> str | None:
     if not program:
         return f"Signal '{tls}' has no program in the network, so it cannot be controlled."
     if not movements:
-        return f"Signal '{tls}' governs no lane that motor vehicles use, so it keeps its own program."
-    if len({len(row.state) for row in program}) > 1:
-        return f"Signal '{tls}' has program states of different lengths; repair the network with netconvert."
-    if max(m.link for m in movements) >= len(program[0].state):
-        return f"Signal '{tls}' has links beyond its state string; repair the network with netconvert."
+        return f"Signal '{tls}' governs no lane that vehicles use, so it keeps its own program."
     if len(phases) < 2:
         return (
             f"Signal '{tls}' has fewer than two green phases, so there is nothing to choose; it keeps its own program."

@@ -23,7 +23,8 @@ class Observation:
     """The state of all signals at one decision time.
 
     Lane arrays follow ``Network.lanes`` (L incoming lanes), exit arrays ``Network.exits`` (E outgoing lanes), signal
-    arrays ``Network.signals`` (S signals). What a failed detector does not see is NaN, and False in ``lane_ok``.
+    arrays ``Network.signals`` (S signals), crossing arrays ``Network.crossings`` (C crossings). What a failed detector
+    does not see is NaN, and False in ``lane_ok``.
 
     Attributes:
         time_s: SUMO's clock, s.
@@ -40,6 +41,7 @@ class Observation:
         phase: (S,) index of the active phase in ``Signal.phases``; -1 while the signal's installed program runs.
         phase_age_s: (S,) seconds since that phase began, the intergreen before it not counted.
         due: (S,) True where a decision is asked for: green, minimum served, no hold and no change in progress.
+        waiting_persons: (C,) people who wait to go over each pedestrian crossing (its push button).
         reports: every incident report received so far, oldest first.
     """
 
@@ -56,6 +58,7 @@ class Observation:
     phase_age_s: NDArray[np.float64]
     due: NDArray[np.bool_]
     reports: tuple[Report, ...] = field(default=())
+    waiting_persons: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         lock_arrays(self)
@@ -63,7 +66,7 @@ class Observation:
     def __reduce__(self) -> tuple[object, ...]:
         """Travel between processes as one block: a dozen small arrays would cost ten times as much."""
         arrays = [getattr(self, name) for name in _ARRAYS]
-        shapes = (len(self.queue_veh), len(self.exit_veh), len(self.phase))
+        shapes = (len(self.queue_veh), len(self.exit_veh), len(self.phase), len(self.waiting_persons))
         return _unpack, (
             self.time_s,
             shapes,
@@ -75,14 +78,14 @@ class Observation:
 _ARRAYS = tuple(name for name in Observation.__dataclass_fields__ if name not in ("time_s", "reports"))
 
 
-def _unpack(time_s: float, shapes: tuple[int, int, int], block: bytes, reports: tuple[Report, ...]) -> Observation:
-    lanes, exits, signals = shapes
+def _unpack(time_s: float, shapes: tuple[int, int, int, int], block: bytes, reports: tuple[Report, ...]) -> Observation:
+    lanes, exits, signals, crossings = shapes
     values = np.frombuffer(block, np.float64)
     arrays, start = [], 0
-    for size in (lanes, lanes, 3 * lanes, lanes, 3 * lanes, lanes, exits, exits, signals, signals, signals):
+    for size in (lanes, lanes, 3 * lanes, lanes, 3 * lanes, lanes, exits, exits, signals, signals, signals, crossings):
         arrays.append(values[start : start + size])
         start += size
-    queue, wait, zone, speed, flow, ok, exit_veh, room, phase, age, due = arrays
+    queue, wait, zone, speed, flow, ok, exit_veh, room, phase, age, due, persons = arrays
     return Observation(
         time_s,
         queue,
@@ -97,4 +100,5 @@ def _unpack(time_s: float, shapes: tuple[int, int, int], block: bytes, reports: 
         age,
         due.astype(bool),
         reports,
+        persons,
     )

@@ -269,7 +269,7 @@ def _finish(
     from benchmarks.cli.validate import examine
     from sim.network import Network
 
-    network = Network.read(scenario.net_file)
+    network = Network.of(scenario)
     findings = examine(network, scenario)
     folder = yaml_file.parent
     drawn = [] if no_figures else _draw(scenario, network, fit, credit, folder)

@@ -57,7 +57,7 @@ def _case_table(made: Comparison, case: Case) -> Table:
         paired = row.difference
         table.add_row(
             str(row.rank),
-            row.controller,
+            case.label(row.controller),
             f"{_number(row.mean)} {_interval(row.interval)}",
             MISSING if paired is None else _number(100 * paired.relative, "+.0f"),
             _verdict(row, made.fewest_seeds),
@@ -116,7 +116,7 @@ def _wide_table(made: Comparison, case: Case) -> Table:
         "ms a decision\n(all due signals)\np50 / p95",
     )
     for row in made.of(case.name):
-        table.add_row(*_case_row(row, made.fewest_seeds))
+        table.add_row(*_case_row(row, made.fewest_seeds, case.label(row.controller)))
     return table
 
 
@@ -157,11 +157,11 @@ def _ranked(*heads: str, right: int | None = None) -> Table:
     return table
 
 
-def _case_row(row: ScenarioRow, fewest_seeds: int) -> list[str]:
+def _case_row(row: ScenarioRow, fewest_seeds: int, label: str) -> list[str]:
     paired = row.difference
     return [
         str(row.rank),
-        row.controller,
+        label,
         f"{_number(row.mean)} {_interval(row.interval)}",
         MISSING if paired is None else f"{paired.mean:+.1f} {_interval(paired.interval, '+.1f')}",
         MISSING if paired is None else _number(100 * paired.relative, "+.0f"),

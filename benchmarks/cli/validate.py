@@ -4,39 +4,27 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from benchmarks.cli.tables import listing, stdout
+from benchmarks.networks.signal_facts import SignalFacts, clearance_words, protected_foes, signal_facts
+from benchmarks.networks.signal_facts import notes as signal_notes
 from benchmarks.run.drawn_run import check_scenario
 from scenarios import registry
 from scenarios.demand.sumo_routes import Sources, check_load
 from scenarios.spec import Scenario, ScenarioError
-from sim.network import Network, Signal
+from sim.network import Network
+
+__all__ = ["Findings", "SignalFacts", "examine", "execute", "protected_foes"]
 
 #: More signals than this are not listed one by one on a terminal.
 MAX_LISTED = 60
+#: Of so many signals the clearance of every change is shown.
+MAX_CHANGES_LISTED = 12
 MAX_ID = 28
-
-
-@dataclass(frozen=True)
-class SignalFacts:
-    """One signal as found in the network. ``protected_foes`` are pairs of links that a row shows green to at once,
-    without giving way, although their paths cross."""
-
-    id: str
-    phases: int
-    movements: int
-    lanes: int
-    foe_pairs: int
-    protected_foes: tuple[tuple[int, int], ...]
-    neighbours: tuple[str, ...]
-    yellow_s: int
-    cycle_s: float
-    problem: str | None
 
 
 @dataclass(frozen=True)
@@ -64,10 +52,9 @@ def examine(network: Network, scenario: Scenario | None) -> Findings:
         NetworkError, ScenarioError: a run would stop at it: SUMO refuses the network, the traffic cannot be read, or an
             incident does not fit the network.
     """
-    signals = tuple(_facts(network, signal) for signal in network.signals)
+    signals = tuple(signal_facts(network, signal) for signal in network.signals)
     problems = [] if network.controllable else ["No signal can be controlled."]
-    notes = [signal.problem for signal in network.signals if signal.problem]
-    notes += [_protected_note(facts) for facts in signals if facts.protected_foes]
+    notes = signal_notes(network, signals)
     vehicles = None
     if scenario is not None:
         checked = check_scenario(scenario, seed=1)
@@ -87,41 +74,6 @@ def examine(network: Network, scenario: Scenario | None) -> Findings:
     )
 
 
-def _facts(network: Network, signal: Signal) -> SignalFacts:
-    return SignalFacts(
-        id=signal.id,
-        phases=len(signal.phases),
-        movements=len(signal.movements),
-        lanes=len(signal.lanes),
-        foe_pairs=len(signal.foes),
-        protected_foes=protected_foes(signal),
-        neighbours=tuple(network.signals[other].id for other in signal.neighbours),
-        yellow_s=signal.yellow_s,
-        cycle_s=sum(row.duration_s for row in signal.program),
-        problem=signal.problem,
-    )
-
-
-def protected_foes(signal: Signal) -> tuple[tuple[int, int], ...]:
-    """Pairs of crossing links that one row of the native program shows ``G``, which gives way to nobody."""
-    found = {
-        pair
-        for row in signal.program
-        for pair in combinations([link for link, letter in enumerate(row.state) if letter == "G"], 2)
-        if pair in signal.foes
-    }
-    return tuple(sorted(found))
-
-
-def _protected_note(facts: SignalFacts) -> str:
-    pairs = ", ".join(f"{a}-{b}" for a, b in facts.protected_foes[:4])
-    more = f" and {len(facts.protected_foes) - 4} more" if len(facts.protected_foes) > 4 else ""
-    return (
-        f"Signal '{facts.id}' shows protected green to crossing links at once in its own program ({pairs}{more}); "
-        "greenloop keeps these pairs as they are, but a planner should look at them."
-    )
-
-
 # --- the command ---------------------------------------------------------------------------------------------------
 
 
@@ -132,7 +84,8 @@ def execute(target: str | None, net: Path | None, routes: tuple[Path, ...], as_j
         NetworkError, ScenarioError: it cannot even be read.
     """
     net_file, scenario = _target(target, net, routes)
-    findings = examine(Network.read(net_file), scenario)
+    network = Network.read(net_file) if scenario is None else Network.of(scenario)
+    findings = examine(network, scenario)
     if as_json:
         typer.echo(json.dumps(asdict(findings), indent=1))
     else:
@@ -154,20 +107,30 @@ def _target(target: str | None, net: Path | None, routes: tuple[Path, ...]) -> t
 def _show(findings: Findings) -> None:
     console = stdout()
     console.print(_headline(findings), markup=False, highlight=False, soft_wrap=True)
-    heads = ("signal", "phases", "movements", "lanes", "foe pairs", "protected", "yellow s", "cycle s", "neighbours")
+    heads = (
+        *("signal", "program", "phases", "movements", "crossings", "lanes", "foe pairs", "protected", "yellow s"),
+        *("change s", "cycle s", "neighbours"),
+    )
     rows = [
         (
             _short(signal.id),
-            *map(str, (signal.phases, signal.movements, signal.lanes, signal.foe_pairs, len(signal.protected_foes))),
-            str(signal.yellow_s),
+            _short(f"{signal.program} {signal.type}"),
+            *map(str, (signal.phases, signal.movements, signal.crossings, signal.lanes, signal.foe_pairs)),
+            str(len(signal.protected_foes)),
+            f"{signal.yellow_s:g}",
+            f"{signal.yellow_s + signal.red_s:g}",
             f"{signal.cycle_s:g}",
             ", ".join(map(_short, signal.neighbours)),
         )
         for signal in findings.signals[:MAX_LISTED]
     ]
-    console.print(listing(heads, rows, numbers=heads[1:-1]))
+    console.print(listing(heads, rows, numbers=heads[2:-1]))
     if len(findings.signals) > MAX_LISTED:
         console.print(f"... and {len(findings.signals) - MAX_LISTED} more; --json lists all.")
+    for signal in findings.signals[:MAX_CHANGES_LISTED]:
+        if signal.clearance:
+            words = f"Changes of {_short(signal.id)} (phases, yellow+red): {clearance_words(signal)}"
+            console.print(words, markup=False, highlight=False, soft_wrap=True)
     for note in findings.notes[:MAX_LISTED]:
         console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
     for problem in findings.problems:

@@ -85,6 +85,7 @@ class Case:
         weight: in the overall ranking; below 1 for networks that lie inside one another.
         timings_text: the timings with their values, in words.
         incidents: whether incidents happen in it.
+        native_control: what the network's own control is, where it is more than one static program per signal.
     """
 
     name: str
@@ -100,6 +101,13 @@ class Case:
     weight: float = 1.0
     timings_text: str = ""
     incidents: bool = False
+    native_control: str = ""
+
+    def label(self, controller: str) -> str:
+        """A controller's name in tables: fixed_time is the network's own control, with its types."""
+        if controller.partition(":")[0] == "fixed_time" and self.native_control:
+            return f"{controller} (network's own: {self.native_control})"
+        return controller
 
     @property
     def title(self) -> str:

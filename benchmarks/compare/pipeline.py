@@ -131,7 +131,8 @@ def _case(case: CaseRuns, question: Question, chosen: Chosen) -> Case:
         oversaturated=compare_overall.oversaturated(case),
         in_overall=case.name in inside,
         weight=weights.get(case.name, 0.0),
-        timings_text=compare_words.timings_words(case.any.timings),
+        timings_text=compare_words.timings_words(case.any.timings) + compare_words.yellow_words(case),
+        native_control=compare_words.control_words(case),
         incidents=any(has_incidents(run) for by_seed in case.runs.values() for run in by_seed.values()),
     )
 

@@ -12,6 +12,7 @@ from benchmarks.compare.comparable import CaseRuns
 from benchmarks.compare.comparison import BEST, Comparison, OverallRow, Paired, ScenarioRow
 from benchmarks.compare.rows import machine_of
 from scenarios.road_users import KINDS, PLURAL
+from sim.native.clearance import ASSUMED_YELLOW_S
 
 #: The paired test can never be significant with fewer runs.
 FEWEST_TESTED = stats.seeds_for_significance(1)
@@ -95,6 +96,23 @@ def timings_words(timings: Mapping[str, object]) -> str:
     rest = "min green {min_green_s} s, max red {max_red_s} s, decision every {decision_interval_s} s".format(**named)
     lock = f", a locked junction dissolves after {timings['blocker_s']} s" if timings.get("blocker_s") else ""
     return f"{timings['name']} ({yellow}, all-red {named['all_red_s']} s, {rest}{lock})"
+
+
+def yellow_words(case: CaseRuns) -> str:
+    """What is assumed where signals have no yellow in their own programs; empty where all have."""
+    signals = int(case.any.metrics.get("no_yellow_signals", 0))
+    if not signals:
+        return ""
+    many = "1 signal shows" if signals == 1 else f"{signals} signals show"
+    own = " but fixed_time, which runs the programs as they are," if case.any.timings.get("own_programs") else ""
+    seconds = f"{case.any.timings.get('yellow_s') or ASSUMED_YELLOW_S:g} s"
+    return f"; {many} no yellow in the network's own programs: every controller{own} shows {seconds} of it there"
+
+
+def control_words(case: CaseRuns) -> str:
+    """The types of the network's own control, as fixed_time recorded them; empty where all is static."""
+    said = (run.controller.loaded.get("network_control") for runs in case.runs.values() for run in runs.values())
+    return next((str(words) for words in said if words), "")
 
 
 def p_words(p: float) -> str:

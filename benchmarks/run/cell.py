@@ -148,7 +148,7 @@ def run_cell(cell: Cell, trace_file: Path | None = None, log_file: Path | None =
             scheduled = metrics.match(left.trips, left.plans, _horizon(cell.scenario), ("vehicle", "surge"))
             about = _about(cell, session.network, outcome)
             trace.save(tracing.make(about, outcome, log, scheduled, session.network), trace_file)
-        found = _result(cell, controller, outcome, left, clock)
+        found = _result(cell, controller, outcome, left, clock, session.network)
         return found if trace_file is None else found.model_copy(update={"trace": trace_file.name})
 
 
@@ -246,12 +246,16 @@ def _persons_served(outcome: Outcome, net_file: Path, horizon: Horizon) -> Serve
     )
 
 
-def _result(cell: Cell, controller: Controller, outcome: Outcome, left: _Left, clock: _Clock) -> results.RunResult:
+def _result(
+    cell: Cell, controller: Controller, outcome: Outcome, left: _Left, clock: _Clock, network: Network
+) -> results.RunResult:
     scenario = cell.scenario
     measured = _metrics(scenario, outcome, left) | metrics.latency_metrics(clock.decisions_s)
     if cell.charge_latency:
         measured |= metrics.charge_metrics(clock.charged_s)
     measured |= _counters(cell, controller)
+    if without_yellow := sum(not signal.clearance.has_yellow for signal in network.controllable):
+        measured["no_yellow_signals"] = without_yellow
     decisions_s = math.fsum(clock.decisions_s)
     return results.RunResult(
         suite=cell.suite,

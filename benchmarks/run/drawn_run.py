@@ -70,7 +70,7 @@ def check_scenario(scenario: Scenario, seed: int) -> Checked:
     Raises:
         NetworkError, ScenarioError: one sentence about what a run would stop at.
     """
-    network = Network.read(scenario.net_file)
+    network = Network.of(scenario)
     planned_incidents(scenario, network, seed)
     demand = schedule(scenario, seed)  # cached: the runs find it done
     return Checked(network, demand)
@@ -87,7 +87,7 @@ def possible_rates(
         seed: of the run.
         surely: try each type at a rate at which one is drawn in any case, so that the answer holds for every seed.
     """
-    network = Network.read(scenario.net_file)
+    network = Network.of(scenario)
     certain = 20 * 3600 / scenario.horizon_s
     found = {}
     for name, rate in rates.items():

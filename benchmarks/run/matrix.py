@@ -282,4 +282,4 @@ def _draw_networks(scenarios: Iterable[Scenario], folder: Path) -> None:
         try:
             results.read_network(path)
         except ResultError:  # missing or damaged
-            results.write(cells.network_shape(Network.read(scenario.net_file)), path)
+            results.write(cells.network_shape(Network.of(scenario)), path)

@@ -40,7 +40,7 @@ def plain_s(scenario: Scenario) -> float:
     """Seconds that the plain program takes, process start included."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = sumo_arguments(
-            Network.read(scenario.net_file),
+            Network.of(scenario),
             scenario.route_files,
             (),
             scenario.begin_s,

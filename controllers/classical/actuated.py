@@ -41,10 +41,13 @@ class _SumoActuated(ProgramController):
     def _program(self, signal: Signal, timings: Timings) -> Program:
         minimum_s = max(float(timings.min_green_s), self.min_green_s or 0.0)
         maximum_s = max(minimum_s, self.max_green_s)
-        served = {phase.state for phase in signal.phases}
+        served = {phase.state: max(minimum_s, phase.min_green_s) for phase in signal.phases}
         base = retimed(signal, timings)
         rows = tuple(
-            replace(row, min_s=minimum_s, max_s=maximum_s) if row.state in served else row for row in base.rows
+            replace(row, min_s=served[row.state], max_s=max(maximum_s, served[row.state]))
+            if row.state in served
+            else row
+            for row in base.rows
         )
         return Program(rows, type=self.type, params=self.params())
 

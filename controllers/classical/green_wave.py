@@ -39,22 +39,24 @@ class GreenWave(ProgramController):
         planner = Planner("green_wave", self.context, network)
         programs = {signal.id: retimed(signal, planner.context.timings) for signal in network.controllable}
         offsets_s = planner.plan(
-            (self.speed_factor,), lambda routed, folder: self._coordinate(routed, folder, programs)
+            (self.speed_factor,), lambda routed, folder: self._coordinate(planner, routed, folder, programs)
         )
         if not offsets_s:
             raise ControllerError(
                 f"green_wave: SUMO's tool wrote no offsets for {network.net_file}; it needs two signals in a row on "
                 f"some vehicle's route, and the network has {len(programs)} that can be timed."
             )
-        self.plan_native(planner.context.timings)
+        self.plan_native(planner.context.timings, planned=offsets_s)
         for name, program in programs.items():
             if name in offsets_s:
                 self.planned[name] = Decision(program=replace(program, offset_s=offsets_s[name][0]))
 
-    def _coordinate(self, routed: Path, folder: Path, programs: dict[str, Program]) -> dict[str, list[float]]:
+    def _coordinate(
+        self, planner: Planner, routed: Path, folder: Path, programs: dict[str, Program]
+    ) -> dict[str, list[float]]:
         own, output = folder / "programs.add.xml", folder / "offsets.add.xml"
         _write_programs(own, {signal.id: signal.program_id for signal in self.network.controllable}, programs)
-        arguments = ["-n", self.network.net_file, "-r", routed, "-a", own, "-o", output]
+        arguments = ["-n", planner.plain_net(folder), "-r", routed, "-a", own, "-o", output]
         run_tool("tlsCoordinator.py", [*arguments, "--speed-factor", self.speed_factor], "Coordinating the signals")
         # whole seconds: SUMO's clock here has no finer step
         return {name: [float(round(float(e.get("offset", "0"))))] for name, e in read_programs(output).items()}

@@ -43,7 +43,7 @@ class Holding(Greedy):
     def act(self, observation: Observation) -> Mapping[str, Decision | int]:
         """Return the best phase of each due signal, or the current one while its queue flows."""
         decisions = dict(super().act(observation))
-        scores = self.scores(observation)
+        scores = self.all_scores(observation)
         near = self._per_phase(np.nan_to_num(observation.zone_veh[:, 0]))
         for signal in self.table.signals:
             current = int(observation.phase[signal.index])

@@ -42,6 +42,7 @@ class MaxPressure(BestPhase):
         self.normalised = check_flag("max_pressure", "normalised", normalised)
         self.protected_only = check_flag("max_pressure", "protected_only", protected_only)
         self.switch_margin = check_number("max_pressure", "switch_margin", switch_margin)
+        self.person_weight = VEHICLE_SPACE_M / REACH_M if normalised else 1.0  # as a vehicle on a long lane counts
 
     def reset(self, network: Network, seed: int) -> None:
         """Note movements, capacities, and where exits are seen as another signal's lanes."""

@@ -37,6 +37,10 @@ class PhaseTable:
         start = self.start[signal.index]
         return slice(start, start + len(signal.phases))
 
+    def walks(self, network: Network) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+        """Return a function that adds up, for each phase, the values of the crossings with green in it."""
+        return self.total(lambda phase: phase.crossings) if network.crossings else lambda _: np.zeros(len(self))
+
     def total(self, pick: Callable[[Phase], Iterable[int]]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
         """Return a function that adds up, for each phase, the values at the indices that ``pick`` names."""
         picked = [list(pick(phase)) for phase in self.phases]
@@ -80,23 +84,33 @@ class BestPhase(Controller):
 
     Attributes:
         switch_margin: how much higher another phase must score before the current one is left.
+        person_weight: what a person who waits at a crossing counts, in the unit of the scores.
     """
 
     switch_margin: float = 0.0
+    person_weight: float = 1.0
 
     def reset(self, network: Network, seed: int) -> None:
         """Flatten the phases of the network."""
         super().reset(network, seed)
         self.table = PhaseTable(network)
         self.blind_decisions = 0
+        self._walks = self.table.walks(network)
 
     @abstractmethod
     def scores(self, observation: Observation) -> NDArray[np.float64]:
-        """One score per phase of ``self.table``."""
+        """One score per phase of ``self.table``, of vehicles alone."""
+
+    def all_scores(self, observation: Observation) -> NDArray[np.float64]:
+        """One score per phase of ``self.table``: vehicles, and the people who wait to walk in it."""
+        scores = self.scores(observation)
+        if not self.network.crossings:
+            return scores
+        return scores + self.person_weight * self._walks(np.nan_to_num(observation.waiting_persons))
 
     def act(self, observation: Observation) -> Mapping[str, Decision | int]:
         """Return the best phase of each due signal."""
-        scores = self.scores(observation)
+        scores = self.all_scores(observation)
         seeing = np.bincount(self.network.lane_signal, weights=observation.lane_ok, minlength=len(observation.due)) > 0
         decisions: dict[str, Decision | int] = {}
         for signal in self.table.signals:
@@ -130,6 +144,7 @@ def next_in_turn(signal: Signal, observation: Observation) -> int:
     current = int(observation.phase[signal.index])
     if current < 0:
         return 0
-    native_s = next(step.duration_s for step in signal.program if step.state == signal.phases[current].state)
+    native_s = next((s.duration_s for s in signal.program if s.state == signal.phases[current].state), 0.0)
+    native_s = native_s or signal.phases[current].native_s
     over = observation.phase_age_s[signal.index] >= native_s
     return (current + 1) % len(signal.phases) if over else current

@@ -11,6 +11,8 @@ from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 from controllers.base import ControllerError, RunContext
+from scenarios.common.input_files import open_input
+from scenarios.common.net_values import WHAT
 from scenarios.common.sumo_tools import cache_root, cached, run_tool
 from scenarios.demand.scheduled_trips import schedule
 from scenarios.spec import ScenarioError
@@ -52,6 +54,38 @@ class Planner:
             raise ControllerError(f"{self.name} cannot plan for {self.network.net_file}: {error}") from error
         return found
 
+    def plain_net(self, folder: Path) -> Path:
+        """The network itself, or a copy in ``folder`` in which each signal has just its first program, as a static one.
+
+        SUMO's tools read static programs of the network file alone.
+        """
+        if not self._odd_programs():
+            return self.network.net_file
+        with open_input(self.network.net_file, WHAT) as stream:
+            tree = ElementTree.parse(stream)
+        root = tree.getroot()
+        for logic in root.findall("tlLogic"):
+            root.remove(logic)
+        place = next((i for i, element in enumerate(root) if element.tag == "junction"), len(root))
+        for signal in self.network.signals:
+            logic = ElementTree.Element("tlLogic", id=signal.id, type="static", programID=signal.program_id)
+            logic.set("offset", f"{signal.offset_s:g}")
+            for step in signal.program:
+                ElementTree.SubElement(logic, "phase", duration=f"{step.duration_s:g}", state=step.state)
+            if signal.program:
+                root.insert(place, logic)
+        path = folder / "plain.net.xml"
+        tree.write(path, encoding="utf-8", xml_declaration=True)
+        return path
+
+    def _odd_programs(self) -> list[tuple[str, str, str]]:
+        """Signals that have more than one static program in the network file."""
+        return [
+            (signal.id, signal.type, signal.program_id)
+            for signal in self.network.signals
+            if signal.type != "static" or len(signal.programs) + len(signal.unused) > 1
+        ]
+
     def _write(self, draft: Path, make: Callable[[Path, Path], Plan]) -> None:
         with TemporaryDirectory() as scratch:
             routed = Path(scratch) / "routed.rou.xml"
@@ -75,7 +109,9 @@ class Planner:
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         times = (scenario.begin_s, scenario.warmup_s, scenario.end_s)
         timings = sorted(self.context.timings.as_dict().items())
-        facts = (_PLAN_VERSION, version("eclipse-sumo"), times, timings, *options)
+        facts: tuple[object, ...] = (_PLAN_VERSION, version("eclipse-sumo"), times, timings, *options)
+        if odd := self._odd_programs():
+            facts = (*facts, "programs", *odd)
         digest.update(repr(facts).encode())
         return digest.hexdigest()[:32]
 

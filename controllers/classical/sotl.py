@@ -18,7 +18,8 @@ from sim.signals import Decision
 class Sotl(Controller):
     """Ends a green once enough vehicles have waited for long enough at red, but lets platoons through.
 
-    Each lane counts vehicles x seconds that approach its red light (kappa); green sets it to zero. When the lanes of a
+    Each lane counts vehicles x seconds that approach its red light (kappa), each crossing people x seconds who wait
+    there; green sets it to zero. When the lanes of a
     phase together reach theta, the phase with most gets green; but while at least one and fewer than mu vehicles are
     within omega of a green stop line (a platoon's tail), the green stays. Sources: C. Gershenson, "Self-organizing
     traffic lights", Complex Systems 16 (2005), SOTL-platoon; S.-B. Cools, C. Gershenson & B. D'Hooghe (2013). They
@@ -45,12 +46,16 @@ class Sotl(Controller):
         self.table = PhaseTable(network)
         self._per_phase = self.table.total(lambda phase: phase.lanes)
         self.kappa_veh_s = np.zeros(len(network.lanes))
+        self._walks = self.table.walks(network)
+        self.kappa_person_s = np.zeros(len(network.crossings))
         self._before_s: float | None = None
 
     def act(self, observation: Observation) -> Mapping[str, Decision | int]:
         """Count the vehicles at red, and switch where a count has reached theta."""
         self._count(observation)
         kappa, near = self._per_phase(self.kappa_veh_s), self._per_phase(self._within(observation, self.omega_m))
+        if self.network.crossings:
+            kappa = kappa + self._walks(self.kappa_person_s)
         decisions: dict[str, Decision | int] = {}
         for signal in self.table.signals:
             if not observation.due[signal.index]:
@@ -67,10 +72,12 @@ class Sotl(Controller):
         elapsed_s = 0.0 if self._before_s is None else observation.time_s - self._before_s
         self._before_s = observation.time_s
         self.kappa_veh_s += elapsed_s * self._within(observation, self.detection_m)
+        self.kappa_person_s += elapsed_s * np.nan_to_num(observation.waiting_persons)
         for signal in self.table.signals:
             current = observation.phase[signal.index]
             if current >= 0:
                 self.kappa_veh_s[list(signal.phases[current].lanes)] = 0.0
+                self.kappa_person_s[list(signal.phases[current].crossings)] = 0.0
 
     def _decide(self, current: int, kappa: NDArray[np.float64], near: NDArray[np.float64]) -> int:
         """The phase with the highest count if that has reached theta and no platoon's tail would be cut."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree
@@ -67,7 +68,7 @@ class Webster(ProgramController):
                 "check that routes pass the signals within the hour."
             )
         self.kept_native = len(signals) - len(greens_s)
-        self.plan_native(self._timings)
+        self.plan_native(self._timings, planned=greens_s)
         for name, green_s in greens_s.items():
             self.planned[name] = Decision(program=with_greens(signals[name], green_s, self._timings))
 
@@ -78,10 +79,11 @@ class Webster(ProgramController):
     def _optimise(self, planner: Planner, routed: Path, folder: Path) -> dict[str, list[float]]:
         """Run the tool once per set of clearance times, of which it takes only one at a time."""
         groups: dict[tuple[int, int], list[Signal]] = defaultdict(list)
+        self._net_file = planner.plain_net(folder)
         matched = _one_connection_per_link(self.network.net_file)
         for signal in self.network.controllable:
             if matched.get(signal.id) == signal.links:
-                yellow_s, all_red_s = intergreen_s(signal, self._timings)
+                yellow_s, all_red_s = map(math.ceil, intergreen_s(signal, self._timings))
                 groups[yellow_s, all_red_s * len(green_rows(signal))].append(signal)
         found: dict[str, list[float]] = {}
         for (yellow_s, all_red_s), signals in sorted(groups.items()):
@@ -97,7 +99,7 @@ class Webster(ProgramController):
     ) -> dict[str, ElementTree.Element]:
         wanted = {signal.id for signal in signals}
         skipped = [signal.id for signal in self.network.signals if signal.id not in wanted]
-        arguments: list[object] = ["-n", self.network.net_file, "-r", routed, "-o", output]
+        arguments: list[object] = ["-n", self._net_file, "-r", routed, "-o", output]
         arguments += ["-b", format_seconds(planner.context.scenario.begin_s + planner.context.scenario.warmup_s)]
         arguments += ["-y", yellow_s, "-l", yellow_s, "-a", all_red_s, "-g", self._timings.min_green_s]
         arguments += ["--min-cycle", round(self.min_cycle_s), "--max-cycle", round(self.max_cycle_s)]

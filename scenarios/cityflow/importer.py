@@ -60,7 +60,10 @@ def import_set(roadnet_file: Path, flow_file: Path, folder: Path, wish: Wish) ->
     net, flows = reader.read_roadnet(roadnet_file), reader.read_flows(flow_file)
     plans = network.plan_all(net, wish.phases)
     if not plans:
-        raise ScenarioError(f"Road network file {roadnet_file} has no intersection with a trafficLight and roadLinks.")
+        raise ScenarioError(
+            f"Road network file {roadnet_file} has no intersection with roadLinks and a trafficLight of two or more "
+            "phases, so there is nothing to control."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     net_file, routes = folder / f"{wish.name}.net.xml", folder / f"{wish.name}.rou.xml"
     traffic = demand.write(net, flow_file, flows, 60.0 * wish.minutes, routes)
@@ -84,10 +87,14 @@ def _sentences(net: RoadNet, plans: dict[str, Plan], traffic: Traffic) -> tuple[
     yellows_s = sorted({row.duration_s for plan in plans.values() for row in plan.rows if "y" in row.state})
     yellow = " or ".join(f"{round(yellow_s)} s" for yellow_s in yellows_s) or "none"
     told = [f"Signals by number of phases: {counts}; yellow {yellow}; right turns are free at any time."]
+    if dark := sum(signals.has_signal(one) for one in net.intersections.values()) - len(plans):
+        told.append(f"{dark} intersections have one phase only, so they have no signal.")
     if assumed := sum(not plan.has_clearance for plan in plans.values()):
         told.append(f"{assumed} signals have no clearance phase; {signals.YELLOW_S:g} s of yellow were assumed.")
-    if dark := _links_without_green(net, plans):
-        told.append(f"{len(dark)} road links never get green, the first at {dark[0]}; vehicles that need them stand.")
+    if closed := _links_without_green(net, plans):
+        told.append(
+            f"{len(closed)} road links never get green, the first at {closed[0]}; vehicles that need them stand."
+        )
     if traffic.completed:
         told.append(f"{traffic.completed} routes name only some of their roads; the shortest way was filled in.")
     if traffic.late:

@@ -115,13 +115,16 @@ def _logics(net: RoadNet, plans: dict[str, Plan]) -> Iterable[Element]:
 
 
 def plan_all(net: RoadNet, chosen: tuple[int, ...] | None) -> dict[str, Plan]:
-    """Programs of all signals; see ``signals.plan``.
+    """Programs of all signals; see ``signals.plan``. Where there is nothing to choose, there is no signal.
 
     Raises:
         ScenarioError: a light phase cannot be used.
     """
     governed = (one for one in net.intersections.values() if signals.has_signal(one))
-    return {one.id: signals.plan(net, one, chosen) for one in governed}
+    plans = {one.id: signals.plan(net, one, chosen) for one in governed}
+    return {
+        name: plan for name, plan in plans.items() if len({row.state for row in plan.rows if "y" not in row.state}) > 1
+    }
 
 
 def length_m(road: Road) -> float:

@@ -1,8 +1,8 @@
 """CityFlow's light phases as rows of a SUMO program.
 
-CityFlow's signals know no yellow: a short phase between two others shows only what all of them show (right turns), and
-its length is the yellow. Right turns are free at any time. As in CityFlow, whoever goes straight goes first, then left
-turns, then right turns.
+CityFlow's signals know no yellow: a short phase shows only what is green both before and after it, and its length is
+the yellow. Right turns are free at any time. As in CityFlow, whoever goes straight goes first, then left turns, then
+right turns.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ class Plan:
     phases: int
     has_clearance: bool
 
+    @property
+    def choices(self) -> int:
+        """Different phases to choose from."""
+        return len({row.state for row in self.rows if "y" not in row.state})
+
 
 def has_signal(intersection: Intersection) -> bool:
     """Whether phases govern the intersection: not where roads enter or leave the network."""
@@ -66,7 +71,7 @@ def plan(net: RoadNet, intersection: Intersection, chosen: tuple[int, ...] | Non
     assert intersection.light is not None
     phases = intersection.light.phases
     what = f"Road network file {net.file}: intersection '{intersection.id}': trafficLight.lightphases"
-    clearance = [number for number in range(len(phases)) if _is_clearance(phases, number)]
+    clearance = clearances(intersection.links, phases)
     numbers = [n for n in range(len(phases)) if n not in clearance] if chosen is None else list(chosen)
     if missing := [number for number in numbers if number >= len(phases)]:
         raise ScenarioError(f"{what} has no {missing[0]}, which --phases asks for; it has 0 to {len(phases) - 1}.")
@@ -83,13 +88,16 @@ def plan(net: RoadNet, intersection: Intersection, chosen: tuple[int, ...] | Non
     return Plan(_with_yellow(greens, yellow_s), len(numbers), bool(yellows))
 
 
-def _is_clearance(phases: Sequence[LightPhase], number: int) -> bool:
-    """Whether a phase is short and shows nothing that is not green in all others, too."""
-    others = [set(phase.links) for place, phase in enumerate(phases) if place != number and phase.links]
-    if len(others) < 1 or phases[number].time_s > _LONGEST_CLEARANCE_S:
-        return False
-    mine = set(phases[number].links)
-    return mine <= set.intersection(*others) and any(mine < other for other in others)
+def clearances(links: Sequence[RoadLink], phases: Sequence[LightPhase]) -> list[int]:
+    """Places of the phases that are no phases: short ones that show nothing but what is green before and after them."""
+    shown = [frozenset(n for n in phase.links if links[n].turn != "turn_right") for phase in phases]
+    found = []
+    for number, phase in enumerate(phases):
+        mine, before, after = shown[number], shown[number - 1], shown[(number + 1) % len(phases)]
+        ends_something = mine < before or mine < after
+        if phase.time_s <= _LONGEST_CLEARANCE_S and mine <= before & after and ends_something:
+            found.append(number)
+    return found
 
 
 def _state(links: Sequence[RoadLink], phase: LightPhase, foes: set[tuple[int, int]]) -> str:

@@ -10,6 +10,10 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from scenarios.common.files import FileError, read_bytes
+
+#: Largest experiment file, bytes.
+MOST_BYTES = 1_000_000
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -52,11 +56,10 @@ def write_experiment(settings: BaseModel, file: Path) -> None:
 
 def _values(file: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise ExperimentError(f"Experiment file {file} cannot be read: {reason}.") from error
-    except yaml.YAMLError as error:
+        found = yaml.safe_load(read_bytes(file, MOST_BYTES))
+    except FileError as error:
+        raise ExperimentError(f"Experiment file {file} {error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ExperimentError(f"Experiment file {file} is no YAML: {' '.join(str(error).split())}.") from error
     if found is None:
         return {}

@@ -35,6 +35,8 @@ _DRAWN = frozenset({"flow", "personFlow", "interval", "routeDistribution", "vTyp
 DRAWN_BYTES = (b"<flow", b"<personFlow", b"<interval", b"Distribution", b"Taz", b"Junction=")
 #: Only a file of another kind than routes holds more than these.
 _OF_ROUTES = frozenset({*SCHEDULED, "vType", "vTypeDistribution", "route", "routeDistribution", "interval", "include"})
+#: Outputs that want a time to measure, and that nothing else refers to.
+_MEANS = ("edgeData", "laneData")
 #: Elements whose file is written, not read.
 _OUTPUT = re.compile("Detector|inductionLoop|edgeData|laneData|Probe|timedEvent|[eE][123]")
 #: How duarouter says that it leaves a vehicle out; what says less than the sentence before; names in a sentence.
@@ -213,7 +215,8 @@ def check_load(sources: Sources, begin_s: float) -> None:
         quiet = []
         for number, file in enumerate(sources.additional):
             quiet.append(Path(scratch) / f"{number}.add.xml")
-            write_additional(read_elements([file], ADDITIONAL), file, quiet[-1], quiet=True)
+            kept = (element for element in read_elements([file], ADDITIONAL) if element.tag not in _MEANS)
+            write_additional(kept, file, quiet[-1], quiet=True)
         if quiet:
             arguments += ["--additional-files", quiet]
         run_tool("sumo", arguments, f"Loading {sources.name}")

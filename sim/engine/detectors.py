@@ -86,6 +86,7 @@ class Detectors:
         self.flow_veh_h = np.zeros(
             (lanes, len(FLOW_WINDOWS_MIN))
         )  # last 1, 5, 15 full minutes, or as many as there were
+        self.waiting_persons = np.zeros(len(network.crossings))
         self.standing_s = np.zeros(lanes)
         self.worst_wait_s = 0.0
         self.worst_standing_s = 0.0
@@ -93,6 +94,7 @@ class Detectors:
         self._exit_capacity = network.exit_length_m / VEHICLE_SPACE_M
         self._table = _LaneTable.of(network)
         self._loops = [DETECTOR_PREFIX + lane for lane in network.lanes]
+        self._areas = sorted({area for crossing in network.crossings for area in crossing.areas})
         self._last_s: float | None = None
         self.bind(conn)
 
@@ -102,6 +104,9 @@ class Detectors:
         self._speed = conn.vehicle.getSpeed
         self._wait = conn.vehicle.getWaitingTime
         self._minute_count = conn.inductionloop.getLastIntervalVehicleNumber
+        self._persons = conn.edge.getLastStepPersonIDs
+        self._person_edge = conn.person.getNextEdge
+        self._person_wait = conn.person.getWaitingTime
 
     def read_minute(self) -> None:
         """Take the counts of the minute that has just ended."""
@@ -112,6 +117,8 @@ class Detectors:
     def read(self, time_s: float) -> None:
         """Read all lanes now."""
         self._read_approaches()
+        if self.network.crossings:
+            self._read_crossings()
         standing = (self.queue_veh > 0) & (self.speed_mps < STANDING_MPS)
         elapsed_s = 0.0 if self._last_s is None else time_s - self._last_s
         self.standing_s = np.where(standing, self.standing_s + elapsed_s, 0.0)
@@ -161,6 +168,16 @@ class Detectors:
         np.maximum.at(self.wait_s, approach[halting], waited_s[vehicle[halting]])
         self.speed_mps = self.network.lane_speed_mps.copy()
         np.divide(moved, count, out=self.speed_mps, where=count > 0)
+
+    def _read_crossings(self) -> None:
+        """Count the people who stand on a walking area and want to go over a crossing beside it."""
+        wanted: dict[str, int] = {}
+        for area in self._areas:
+            for person in self._persons(area):
+                if self._person_wait(person) > 0:
+                    edge = self._person_edge(person)
+                    wanted[edge] = wanted.get(edge, 0) + 1
+        self.waiting_persons = np.array([wanted.get(c.id, 0) for c in self.network.crossings], float)
 
     def exit_room_veh(self) -> NDArray[np.float64]:
         """(E,) vehicles that still fit on each outgoing lane."""

@@ -40,6 +40,7 @@ from sim.engine.road_users import RoadUsers
 from sim.engine.scene import LaneShape, Scene
 from sim.engine.server import Start
 from sim.incidents.events import SUMO_OPTIONS
+from sim.native.timetables import without_switches
 from sim.network import Network
 from sim.observation import Observation
 from sim.signals import Decision, check_decisions, check_needs_no_areas
@@ -107,7 +108,7 @@ class Session:
             raise SessionError("The GUI needs the TraCI socket; add --backend traci.")
         if self.options.gui and sys.platform.startswith("linux") and not _has_display():
             raise SessionError("The GUI needs a display, and neither DISPLAY nor WAYLAND_DISPLAY is set.")
-        self.network = Network.read(scenario.net_file)
+        self.network = Network.of(scenario)
         self.time_s = scenario.begin_s
         self.delay = IntervalDelay(0.0, np.zeros(len(self.network.signals)))
         self._process: subprocess.Popen[bytes] | None = None
@@ -149,7 +150,7 @@ class Session:
         arguments = sumo_arguments(
             replace(self.network, net_file=names.path(self.network.net_file)),
             tuple(map(names.path, self.demand.route_files)),
-            tuple(map(names.path, self.demand.additional_files)),
+            tuple(map(names.path, self._additional_files(self.demand.additional_files))),
             self.scenario.begin_s,
             self.scenario.end_s,
             self.seed,
@@ -271,6 +272,11 @@ class Session:
         except OSError as error:
             raise SessionError(f"Work folder {self.options.work_dir} cannot be made ({error.strerror}).") from error
         return self.options.work_dir
+
+    def _additional_files(self, files: Sequence[Path]) -> tuple[Path, ...]:
+        """Additional files without the program switches that the session makes itself."""
+        switched = frozenset(s.id for s in self.network.controllable if s.switches)
+        return tuple(without_switches(file, switched, self.files.folder) if switched else file for file in files)
 
     def _launch(self) -> None:
         self._pipe, theirs = Pipe()

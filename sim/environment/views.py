@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scenarios.spec import ScenarioError
 from sim.environment.options import ObservationFunction, blank_observation
-from sim.features import AGE_S, CLIP, FLOW_VEH_H, QUEUE_VEH, ROOM_VEH, UNSEEN, WAIT_S, ZONE_VEH, Features
+from sim.features import AGE_S, CLIP, FLOW_VEH_H, PERSONS, QUEUE_VEH, ROOM_VEH, UNSEEN, WAIT_S, ZONE_VEH, Features
 from sim.network import Network, Phase, Signal
 from sim.observation import FLOW_WINDOWS_MIN, ZONES_M, Observation
 
@@ -74,6 +74,8 @@ class FullView(Features, View):
             for quantity in ("vehicles", "room"):
                 yield quantity, f"exit lane {self.network.exits[exit_]}", f"veh / {ROOM_VEH:g}"
         yield from _signal_entries(self.network, self.signals)
+        for crossing in self.crossings:
+            yield "people who wait", f"crossing {self.network.crossings[crossing].id}", f"persons / {PERSONS:g}"
 
 
 class QueueView(View):
@@ -180,7 +182,10 @@ def _green(network: Network, phase: Phase) -> str:
         name = _DIRECTIONS.get(movement.direction, movement.direction)
         if name not in directions.setdefault(_road_words(network, road), []):
             directions[_road_words(network, road)].append(name)
-    return "; ".join(f"{road} {', '.join(names)}" for road, names in directions.items()) or "no car lane"
+    told = [f"{road} {', '.join(names)}" for road, names in directions.items()]
+    if phase.crossings:
+        told.append(f"people on {len(phase.crossings)} crossing{'' if len(phase.crossings) == 1 else 's'}")
+    return "; ".join(told)
 
 
 def _road_words(network: Network, name: str) -> str:

@@ -199,15 +199,30 @@ def test_a_route_of_some_roads_is_completed_and_this_is_told(tmp_path: Path) -> 
 
 
 def test_clearance_is_what_shows_nothing_of_its_own() -> None:
+    turns = ("go_straight", "turn_left", "turn_right")
+    links = [
+        reader.RoadLink.model_validate({"type": turn, "startRoad": "a", "endRoad": "b", "laneLinks": []})
+        for turn in turns
+    ]
+
     def clearances(*phases: tuple[float, tuple[int, ...]]) -> list[int]:
         made = [reader.LightPhase.model_validate({"time": s, "availableRoadLinks": links}) for s, links in phases]
-        return [number for number in range(len(made)) if signals._is_clearance(made, number)]
+        return signals.clearances(links, made)
 
     assert clearances((5, (2,)), (30, (0, 2)), (30, (1, 2))) == [0]
     assert clearances((30, (0, 2)), (5, (2,)), (30, (1, 2)), (5, (2,))) == [1, 3]  # CityFlow's own plans
     assert clearances((5, ()), (30, (0,)), (30, (1,))) == [0]
+    assert clearances((30, (0, 1)), (3, (1,)), (30, (1, 2)), (3, ()), (2, ())) == [1, 3, 4]  # one goes on, then all red
     assert clearances((30, (2,)), (30, (0, 2))) == []  # too long
     assert clearances((5, (0,)), (5, (1,))) == []
+    assert clearances((5, (0,))) == []
+
+
+def test_an_intersection_without_a_choice_has_no_signal(tmp_path: Path) -> None:
+    net = crossing()
+    links = list(range(12))
+    net["intersections"][0]["trafficLight"]["lightphases"] = [{"time": 30, "availableRoadLinks": links}]
+    assert "trafficLight of two or more phases" in refusal(tmp_path, net)
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------
@@ -254,7 +269,7 @@ BAD_NETS: dict[str, tuple[Callable[[Json], object], str]] = {
     "a phase of other links": (lambda net: _light(net, 2, availableRoadLinks=[12]), "names road link 12, but"),
     "no phases": (lambda net: net["intersections"][0]["trafficLight"].update(lightphases=[]), "shows nothing"),
     "an end": (lambda net: _road(net, "to_west").update(endIntersection="x"), "endIntersection 'x' is not among"),
-    "no signal": (lambda net: net["intersections"][0].pop("trafficLight"), "has no intersection with a trafficLight"),
+    "no signal": (lambda net: net["intersections"][0].pop("trafficLight"), "has no intersection with roadLinks and"),
     "an id twice": (lambda net: net["roads"].append(net["roads"][0]), "roads has the id 'from_east' twice"),
     "an odd id": (lambda net: _road(net, "to_west").update(id="to west"), "'to west', which SUMO does not take"),
     "a speed": (

@@ -168,6 +168,18 @@ def test_what_an_included_file_holds_counts_for_the_hash_and_the_cache(cross: Pa
     assert (count, len(schedule(scenario, 1, tmp_path / "cache").ids)) == (1, 2)
 
 
+def test_loading_writes_none_of_the_outputs_that_additional_files_ask_for(cross: Path, tmp_path: Path) -> None:
+    outputs = (
+        '<edgeData id="e" begin="60" file="out.xml"/><inductionLoop id="l" lane="nc_0" pos="10" period="60" '
+        'file="out.xml"/><busStop id="stop" lane="cs_0" startPos="10" endPos="30"/>'
+    )
+    additional = routes(outputs, tmp_path, "a.add.xml", "additional")
+    body = FIRST.replace("</v", '<stop busStop="stop" duration="5"/></v')
+    found = schedule(scenario_of(cross, [routes(body, tmp_path)], (additional,)), 1, tmp_path / "cache")
+    assert (found.ids.tolist(), found.additional_files) == (["v0"], (additional,))
+    assert not (tmp_path / "out.xml").exists()
+
+
 # --- without a route -----------------------------------------------------------------------------------------------
 
 

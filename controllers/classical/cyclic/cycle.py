@@ -91,4 +91,4 @@ class CyclicController(Controller):
     def native_slots(self, signal: Signal, cycle_s: float) -> list[int]:
         """A cycle shared out as the network's own program does."""
         greens_s = {signal.program[row].state: signal.program[row].duration_s for row in green_rows(signal)}
-        return self.shared(signal, cycle_s, [greens_s[phase.state] for phase in signal.phases])
+        return self.shared(signal, cycle_s, [greens_s.get(phase.state, phase.native_s) for phase in signal.phases])

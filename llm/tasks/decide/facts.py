@@ -18,7 +18,7 @@ from sim.timings import NATIVE, Timings
 
 #: Columns of ``PhaseFacts``. ``priority_...`` are those vehicles that need not give way (``priority_shares``).
 #: ``blocked_before`` and ``blocked_after`` are the share of lanes that reports call blocked upstream and downstream (1
-#: where a report does not say), 0 without reports.
+#: where a report does not say), 0 without reports. People who wait at a crossing count in ``queue`` and ``near``.
 FACTS = (
     "is_current",
     "age_s",
@@ -60,7 +60,10 @@ class PhaseFacts:
         self._signal = np.repeat(np.array([signal.index for signal in self.signals], np.int64), counts)
         self._phase = np.array([phase.index for _, phase in phases], np.int64)
         self._change_s = np.array([float(intergreen_s(signal, timings)) for signal, _ in phases])
-        letters = [[phase.state[movement.link] for movement in phase.movements] for _, phase in phases]
+        letters = [
+            [phase.state[link] for link in (*(m.link for m in phase.movements), *phase.crossing_links)]
+            for _, phase in phases
+        ]
         self._go = np.array([float(shown.count("G")) for shown in letters])
         self._give = np.array([float(shown.count("g")) for shown in letters])
         self._lanes = np.array([float(len(phase.lanes)) for _, phase in phases])
@@ -71,6 +74,8 @@ class PhaseFacts:
         exits = [protected_exits(phase) for _, phase in phases]
         self._exit_row = _rows(exits)
         self._exit = np.array([exit_ for some in exits for exit_ in some], np.int64)
+        self._crossing_row = _rows([phase.crossings for _, phase in phases])
+        self._crossing = np.array([crossing for _, phase in phases for crossing in phase.crossings], np.int64)
         self._exit_size_veh = np.maximum(network.exit_length_m[self._exit] / 7.5, 1)
 
     def of(self, observation: Observation) -> NDArray[np.float64]:
@@ -100,6 +105,11 @@ class PhaseFacts:
         ]
         facts = np.zeros((self._rows, len(FACTS)))
         facts[:, : len(columns)] = np.stack(columns, axis=1)
+        if len(self._crossing):
+            persons = np.nan_to_num(observation.waiting_persons[self._crossing])
+            waiting = np.bincount(self._crossing_row, persons, self._rows)
+            for name in ("queue_veh", "near_veh", "priority_queue_veh", "priority_near_veh"):
+                facts[:, FACTS.index(name)] += waiting
         if observation.reports:
             reports = [_report_facts(self.network, signal, observation) for signal in self.signals]
             facts[:, len(columns) :] = [phase for signal in reports for phase in signal]

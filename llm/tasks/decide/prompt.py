@@ -16,7 +16,8 @@ none); over the lanes that have green in it: ``queue`` halted vehicles, ``wait``
 and ``far`` vehicles 0-50, 50-100 and 100-200 m before the stop line, behind a slash those of them that need not give
 way in it, if they are not all (each lane's vehicles taken to spread evenly over its movements); ``room`` free tenths of
 the fullest outgoing lane (of the movements that need not give way, if it has any), and with a forecast ``next``, the
-vehicles that will arrive within a minute. A number ends in ``?`` where some of its detectors are out, and is a bare
+vehicles that will arrive within a minute. A pedestrian crossing with green counts as a movement, and the people who
+wait at it count in ``queue`` and ``near``. A number ends in ``?`` where some of its detectors are out, and is a bare
 ``?`` where all are. Words stick to their numbers because a space would be one more token; small models' tokenizers take
 digits one by one, so numbers are whole and capped.
 """
@@ -97,10 +98,12 @@ def signal_prompt(
     layout = _layout(network).of(signal)
     facts = _LaneFacts.read(signal, observation, forecast)
     room = _exit_room(signal, layout, observation)
+    persons = [_persons(phase, observation) for phase in signal.phases]
     rows = [
-        f"{kind} {facts.of(lanes, shares)} room{_fewest([room[i] for i in exits])}{facts.arrivals(lanes)} {letter}"
-        for letter, kind, lanes, shares, exits in zip(
-            letters, layout.kinds, layout.lanes, layout.shares, layout.exits, strict=True
+        f"{kind} {facts.of(lanes, shares, waiting)} room{_fewest([room[i] for i in exits])}"
+        f"{facts.arrivals(lanes)} {letter}"
+        for letter, kind, lanes, shares, exits, waiting in zip(
+            letters, layout.kinds, layout.lanes, layout.shares, layout.exits, persons, strict=True
         )
     ]
     now, age_s = int(observation.phase[signal.index]), float(observation.phase_age_s[signal.index])
@@ -113,7 +116,7 @@ def signal_prompt(
 
 def phase_arrivals(signal: Signal, next_veh: NDArray[np.float64]) -> list[str]:
     """The forecast's number in each phase's line, from (L,) vehicles per incoming lane, NaN where unknown."""
-    return [_joined(next_veh[list(phase.lanes)].tolist(), MAX_COUNT) for phase in signal.phases]
+    return [_joined(next_veh[list(phase.lanes)].tolist() or [0.0], MAX_COUNT) for phase in signal.phases]
 
 
 def with_arrivals(prompt: str, arrivals: Sequence[str]) -> str:
@@ -140,8 +143,9 @@ def max_prompt_chars(network: Network) -> int:
 
 
 def intergreen_s(signal: Signal, timings: Timings) -> int:
-    """Seconds of yellow and all-red that a change of phase costs at this signal."""
-    return (signal.yellow_s if timings.yellow_s is None else timings.yellow_s) + timings.all_red_s
+    """Whole seconds of yellow and all-red that most changes of phase cost at this signal."""
+    own_s = signal.yellow_s + signal.red_s
+    return math.ceil(own_s if timings.yellow_s is None else timings.yellow_s) + timings.all_red_s
 
 
 def reports_in_force(network: Network, signal: Signal, observation: Observation) -> list[Report]:
@@ -235,17 +239,26 @@ class _LaneFacts:
         queue, wait = observation.queue_veh[lanes].tolist(), observation.wait_s[lanes].tolist()
         return cls(queue, wait, near, mid, far, arrivals)
 
-    def of(self, lanes: list[int], shares: list[float]) -> str:
-        """The facts of a phase whose green lanes stand at these places in ``Signal.lanes``."""
+    def of(self, lanes: list[int], shares: list[float], persons: list[float]) -> str:
+        """The facts of a phase whose green lanes stand at these places in ``Signal.lanes``, and whose crossings have
+        these people waiting, who stand as near as can be."""
+        none = [0.0] * len(persons)
         queue, near, mid, far = (
-            _with_priority([column[i] for i in lanes], shares) for column in (self.queue, self.near, self.mid, self.far)
+            _with_priority([*(column[i] for i in lanes), *more], [*shares, *(1.0 for _ in more)])
+            for column, more in ((self.queue, persons), (self.near, persons), (self.mid, none), (self.far, none))
         )
-        wait = _joined([self.wait[i] for i in lanes], MAX_SECONDS, longest=True)
+        wait = _joined([*(self.wait[i] for i in lanes), *none], MAX_SECONDS, longest=True)
         return f"queue{queue} wait{wait} near{near} mid{mid} far{far}"
 
     def arrivals(self, lanes: list[int]) -> str:
         """The forecast's part of a phase's line, empty without a forecast."""
-        return "" if self.next is None else f" next{_joined([self.next[i] for i in lanes], MAX_COUNT)}"
+        return "" if self.next is None else f" next{_joined([self.next[i] for i in lanes] or [0.0], MAX_COUNT)}"
+
+
+def _persons(phase: Phase, observation: Observation) -> list[float]:
+    """The people who wait at each crossing of a phase."""
+    waiting: list[float] = observation.waiting_persons[list(phase.crossings)].tolist() if phase.crossings else []
+    return waiting
 
 
 def _exit_room(signal: Signal, layout: _SignalLayout, observation: Observation) -> list[int | None]:
@@ -297,7 +310,7 @@ def priority_shares(signal: Signal, phase: Phase) -> list[float]:
 
 def _kinds(phase: Phase) -> str:
     """``go2 give1``: tells phases with the same lanes apart, and says how much a second of green can serve."""
-    letters = [phase.state[m.link] for m in phase.movements]
+    letters = [phase.state[link] for link in (*(m.link for m in phase.movements), *phase.crossing_links)]
     give = min(letters.count("g"), MAX_COUNT)
     return f"go{min(letters.count('G'), MAX_COUNT)}" + (f" give{give}" if give else "")
 

@@ -117,3 +117,21 @@ def _run(files: Files, out: Path) -> int:
     request = Request(net=files.net, routes=tuple(files.routes), controllers=("fixed_time",), seeds=(1,), out=out)
     (cell,) = plan(request).cells
     return 0 if run_cell(cell).metrics["scheduled_veh"] == 1 else 1
+
+
+def test_the_clock_of_the_day_since_1970_changes_nothing(net: str, tmp_path: Path) -> None:
+    """Shifted by whole cycles, the same vehicles meet the same lights."""
+    (tmp_path / "x.net.xml").write_text(net, encoding="utf-8")
+    delays_s = []
+    for shift_s in (0, 90 * 18_991_680):
+        body = "".join(
+            f'<vehicle id="v{k}" depart="{shift_s + 3.5 * k:.1f}"><route edges="{road}"/></vehicle>'
+            for k, road in enumerate(["nc cs", "ec cw", "nc cw"] * 3)
+        )
+        files = Files(tmp_path / "x.net.xml", [routes(body, tmp_path)])
+        request = Request(
+            net=files.net, routes=tuple(files.routes), controllers=("fixed_time",), seeds=(1,), out=tmp_path
+        )
+        (cell,) = plan(request).cells
+        delays_s.append(run_cell(cell).metrics["delay_s"])
+    assert delays_s[0] == pytest.approx(delays_s[1], abs=1e-6)

@@ -233,10 +233,10 @@ def test_no_such_source(llama: Path) -> None:
 
 def test_own_without_a_head(llama: Path, tmp_path: Path, scenario: Scenario, cologne1_network: Network) -> None:
     without = write_adapter(tmp_path / "adapter", llama)
-    for folder, sentence in ((without, r"adapter .* has no forecast_head"), (None, "without an adapter has no")):
+    for folder, sentence in ((without, r"adapter .* has none"), (None, "without an adapter has none")):
         controller = controller_of(llama, folder, "own")
         controller.context = RunContext(scenario, 1, NATIVE)
-        with pytest.raises(ControllerError, match=rf"{sentence}.*run 'greenloop train-forecast"):
+        with pytest.raises(ControllerError, match=rf"{sentence}.*run 'greenloop train forecast"):
             controller.reset(cologne1_network, 1)
 
 

@@ -1,0 +1,1 @@
+"""What a network is, in words: what validate tells of it."""

@@ -39,6 +39,11 @@ THINGS = {
 CHANGES = {
     "update": {
         "train": (
+            "About the {thing} on {s}: it will last {for}[, sorry|].",
+            "[Revised|New] estimate for the {thing}, {s}: {until}.",
+            "We now expect the {thing} on {s} to end at {until}.",
+            "Start of the {thing} on {s} put back to {clock}.",
+            "Still {thing} on {s}, {lanes} blocked, {implied}.",
             "Update [on|regarding] the {thing} on {s}: now [until {until}|expected to last {for}|another {more}].",
             "Correction: the {thing} [is on {s}, not on {other}|on {s} takes {for}, not {wrong}].",
             "{s}, {thing}: [extended until {until}|delayed, {more} more|will take longer, {implied}].",
@@ -59,6 +64,10 @@ CHANGES = {
     },
     "over": {
         "train": (
+            "[Good news|Finally]: the {thing} on {s} is history.",
+            "{thing} on {s} ended [early|as planned], you may pass[ at {s2}|].",
+            "Barriers away, {thing} on {s} complete.",
+            "We are done with the {thing} on {s}[ near {p}|].",
             "[All clear|Cleared|Resolved|Done]: {thing} on {s}[ at {s2}|][, all lanes open|, traffic flows again|].",
             "The {thing} on {s}[ near {p}|] is [over|finished|cleared][ since {stamp}|].",
             "{s}[ towards {dir}|]: {thing} [ended|gone|removed], [everything open|back to normal].",
@@ -73,6 +82,10 @@ CHANGES = {
     },
     "retraction": {
         "train": (
+            "Sorry, wrong report: there is no {thing} on {s}.",
+            "Hoax call, no {thing} on {s}.",
+            "[Event|Notice] cancelled: {thing} on {s} does not take place.",
+            "Our post about the {thing} on {s} was wrong, please delete it.",
             "[False alarm|Retraction|Withdrawn]: [no|there was no] {thing} on {s}.",
             "[Please ignore|Disregard|Cancel] [our|the] [earlier|last] [report|message] of {stamp}: no {thing} "
             "on {s}[ near {p}|].",

@@ -3,6 +3,15 @@
 CRASH = {
     "new": {
         "train": (
+            "There has been [an accident|a collision|a crash] involving [a cyclist|a tram|a motorbike|a school "
+            "bus] on {s}[ in front of {p}|]; please expect {lanes} to stay closed[ for {for}|].",
+            "RTA {s} j/w {s2}, {k} casualties, {lanes} blocked, {implied}. <by=police,fire_dispatch>",
+            "[Oil|Diesel|Broken glass|Gravel] on the road after a crash on {s}[ towards {dir}|], {lanes} "
+            "unusable, sweeping takes {for}.",
+            "Listener reports: [two vans|three cars] crashed on {s}[ by {s2}|] about {ago} ago, {lanes} "
+            "blocked. <by=radio>",
+            "crash {s} {s2} {lanes} blocked <by=public_post,police>",
+            "Fire crew cutting a driver free on {s}[ near {p}|]. {Lanes} closed for at least {for}. <by=fire_dispatch>",
             "[Crash|Accident|Collision|RTC|Rear-end collision] [on|in] {s}[ at {s2}| near {s2}| close to "
             "{p}|][, {lanes} [blocked|closed|obstructed]|].",
             "{s}[, {dir} bound|]: [two|three|several] [cars|vehicles] have [collided|crashed|hit each other], "
@@ -48,6 +57,12 @@ CRASH = {
 BREAKDOWN = {
     "new": {
         "train": (
+            "[Caravan|Tanker|Camper van] with a [snapped axle|lost wheel|seized engine] on {s}[ before {s2}|], "
+            "{lanes} blocked, {implied}.",
+            "[Tram|Bus] out of service on {s}[ at {p}|], {lanes} blocked[, technicians need {for}|]. <by=transit>",
+            "Report of an unlit stationary [car|trailer] on {s}[ towards {dir}|], {lanes} obstructed. "
+            "<by=police,radio>",
+            "our truck died on {s}, sorry everyone, {lanes} blocked for {for} <by=contractor,public_post>",
             "[Broken-down|Stalled|Disabled] [lorry|car|bus|van|truck] on {s}[ at {s2}| near {p}|], {lanes} "
             "[blocked|obstructed][, {implied}|, about {for}|].",
             "[A van|A bus|A truck|A tractor] [has broken down|has a flat tyre|lost its engine|is out of fuel] "

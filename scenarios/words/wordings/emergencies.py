@@ -3,6 +3,10 @@
 EMERGENCY_VEHICLE = {
     "new": {
         "train": (
+            "Responding: {from} to {to}, [cardiac arrest|kitchen fire|gas smell|child birth], siren.",
+            "Police convoy with sirens moves from {from} to {to}[, arriving in {for}|]. <by=police>",
+            "Intensive care transport left {from} {ago} ago, going to {to}.",
+            "fire truck on the way from {from} to {to} right now <begin=0> <by=public_post>",
             "[Ambulance|Fire engine|Rescue vehicle|Police car|Engine {k}] [on its way|en route|responding] "
             "from {from} to {to}[, blue lights|][, left {ago} ago|][, arrival in {for}|].",
             "[Emergency run|Blue-light run|Urgent transport] {from} to {to}[ now <begin=0>| immediately <begin=0>|].",
@@ -23,6 +27,8 @@ EMERGENCY_VEHICLE = {
     },
     "announcement": {
         "train": (
+            "Green corridor requested: ambulance from {from} to {to} at {clock}[, travel time {for}|].",
+            "Helicopter lands at {from} in {in}, ambulance then goes to {to}.",
             "[Ambulance|Fire engine|Police escort] will [leave|start from] {from} [at {clock}|in {in}] for "
             "{to}[, trip takes {for}|].",
             "Transfer planned at {clock}: {from} to {to}, blue lights.",

@@ -3,6 +3,12 @@
 DEMAND_SURGE = {
     "announcement": {
         "train": (
+            "Attendance at {p} is high today: after the final at {clock} some {n} cars leave[ through {s}|].",
+            "[School play|Graduation|Open day] at {p} finishes {clock}, parents with {n} cars[ on {s}|].",
+            "Be ready for {n} extra [cars|vehicles] on {s} from {clock}[, direction {dir}|][ for {for}|].",
+            "Flea market at {p} closes in {in}; {n} vehicles pack up and drive off[ along {s}|].",
+            "Staff of {p} ({n} cars) go home at {clock}.",
+            "{n} wedding guests drive from {p} in {in}[ via {s}|].",
             "[Match|Game|Concert|Show|Fair|Meeting] at {p} [ends|finishes|is over] [at {clock}|around "
             "{clock}|in {in}], [about|approximately|some|] {n} [cars|vehicles] [will leave|expected][ via {s}| "
             "along {s} towards {dir}|].",
@@ -29,6 +35,8 @@ DEMAND_SURGE = {
     },
     "new": {
         "train": (
+            "Game over at {p} <begin=0>: {n} cars start moving[ along {s}|].",
+            "Lots of cars coming out of {p} since {since}[, roughly {n} vehicles|][, heading to {dir}|].",
             "[Visitors|Fans|Spectators] are leaving {p} [now <begin=0>|since {since}], {n} [cars|vehicles][ on {s}|].",
             "Heavy outflow from {p}[ onto {s}|][, {n} cars|][, will last {for}|].",
         ),

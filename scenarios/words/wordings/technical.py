@@ -3,6 +3,9 @@
 DETECTOR_OUTAGE = {
     "new": {
         "train": (
+            "Loop {k} at {s}[ / {s2}|] counts [nothing|double|nonsense] since {since}[, replacement takes {for}|].",
+            "We lost contact with the [sensors|detector cabinet] on {s} {ago} ago[, {implied}|].",
+            "Radar [detector|sensor] over {s}[ towards {dir}|] covered by [snow|a poster|leaves][, cleaned in {for}|].",
             "[Detectors|Loops|Sensors|Induction loops] on {s}[ at {s2}| towards {dir}|] [failed|are "
             "dead|deliver no data|send nothing][ since {since}|][, repair takes {for}|, {implied}|].",
             "Detector [fault|outage|failure] {s}[ near {p}|][, {for}|, fixed by {until}|, technician {soon}|].",
@@ -32,6 +35,10 @@ DETECTOR_OUTAGE = {
 SIGNAL_FAULT: dict[str, dict[str, tuple[str, ...]]] = {
     "new": {
         "train": (
+            "[Junction|Crossing] {s} and {s2}: lights off after [a lightning strike|a power failure|a crash "
+            "into the cabinet][, {implied}|, {for}|].",
+            "Controller at {s}[ near {p}|] restarted itself, signals dark[ for {for}|].",
+            "no green at {s} since {since}, lights broken <by=public_post,radio>",
             "[Traffic lights|Signals|Lights] [at|on] {s}[ and {s2}| near {p}|] [are out|failed|are dark|flash "
             "yellow|do not work][ since {since}|][, repair {for}|, {implied}|, electrician {soon}|].",
             "Signal [fault|failure|controller error] {s} / {s2}[, {for}|, fixed by {until}|].",

@@ -3,6 +3,9 @@
 WEATHER = {
     "new": {
         "train": (
+            "[Rain|Snow|Sleet] has set in {ago} ago[ around {p}|][ and goes on until {until}|, {fades}|].",
+            "Gritting lorries out, roads [icy|white] since {since}[, {stays}|].",
+            "Storm damage on {s}, branches on the road, wind continues for {for}.",
             "[Heavy rain|Rain|Snow|Hail|Dense fog|Black ice|Strong wind] [in the city|over the area|on "
             "{s}|near {p}][ since {since}|][, [expected to last {for}|until {until}|{fades}|{stays}]|].",
             "[Roads|Streets] are [icy|slippery|flooded|snow-covered] [everywhere|around {p}|on {s}][, "
@@ -23,6 +26,9 @@ WEATHER = {
     },
     "announcement": {
         "train": (
+            "[Temperature drops|Frost sets in] at {clock}: [ice|slippery roads] on {s}[, {stays}|].",
+            "A [thunderstorm|hailstorm] is due in {in}, over again after {for}.",
+            "Expect [fog|heavy snow|gusts] between {clock} and {until}.",
             "[Heavy rain|Rain|Snow|Fog|Frost|Thunderstorm|Storm] [from {clock}|expected at {clock}|arriving in "
             "{in}][ until {until}| for {for}|, {fades}|, {stays}|].",
             "[Forecast|Weather service]: [rain|snow|ice|gusts] [on {s}|in the city] in {in}[, lasting {for}|].",

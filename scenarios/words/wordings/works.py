@@ -3,6 +3,15 @@
 ROADWORKS = {
     "announcement": {
         "train": (
+            "[From|Beginning] {clock} [drilling|kerb repair|tree cutting|street cleaning] takes place on {s}[ "
+            "close to {p}|]; {lanes} will not be available[ until {until}|].",
+            "Traffic management notice: {s}, lane closure ({lanes}) {clock}-{until}[, contractor {k}|]. "
+            "<by=road_authority,contractor>",
+            "Heads-up, in {in} we put a [skip|lorry|cherry picker] on {s}[ near {s2}|], {lanes} needed for "
+            "{for}. <by=contractor>",
+            "Window cleaning at {p}: {lanes} of {s} closed from {clock} for {for}.",
+            "Emergency repair of a [water pipe|gas pipe|manhole cover] starts in {in} on {s}, {lanes} closed, "
+            "{implied}.",
             "[Roadworks|Road works|Maintenance|Resurfacing] on {s}[ near {s2}| towards {dir}|] [from "
             "{clock}|starting at {clock}|as of {clock}][ until {until}| to {until}|, duration {for}|], {lanes} "
             "[closed|out of use].",
@@ -43,6 +52,11 @@ ROADWORKS = {
 ROAD_CLOSURE = {
     "announcement": {
         "train": (
+            "Please note that {s} cannot be used <lanes=all> from {clock}[ to {until}|] because of [a parade|a "
+            "bike race|a market|filming].",
+            "[Level crossing|Bridge] on {s} closes to road traffic at {clock} <lanes=all> for {for}.",
+            "State visit: {s} closed to the public in {in} <lanes=all>, duration {for}. <by=police>",
+            "Access ban on {s} [between {s2} and {s3}|towards {dir}|] starting {clock} <lanes=all>, ending {until}.",
             "{s} [will be closed|closes|is to be closed] [from {clock}|at {clock}][ until {until}| for "
             "{for}|][ between {s2} and {s3}| towards {dir}|] <lanes=all>[ for a marathon| for a film shoot| "
             "for a procession| because of an event|].",
@@ -66,6 +80,9 @@ ROAD_CLOSURE = {
     },
     "new": {
         "train": (
+            "Do not enter {s}[ from {s2}|], it is closed <lanes=all>: {cause}[, {implied}|].",
+            "[Firefighters|Police|Engineers] have closed {s}[ near {p}|] <lanes=all>, {cause}, [we expect "
+            "{for}|reopening not before {until}].",
             "{s} [is closed|has been closed|is shut|is completely blocked][ in both directions|][ between {s2} "
             "and {s3}| at {s2}| near {p}|][ since {since}|] <lanes=all>[, {cause}|][, {implied}|, for {for}|, "
             "until {until}|].",

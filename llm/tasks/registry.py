@@ -23,6 +23,7 @@ _PLUGIN = Plugin("task", Task, TaskError)  # type: ignore[type-abstract]
 _ANSWERERS = Plugin("answerer", Answerer, TaskError)  # type: ignore[type-abstract]
 
 TASKS: dict[str, str] = {
+    "detect": "llm.tasks.detect.task:Detect",
     "decide": "llm.tasks.decide.task:DecideTask",
     "forecast": "llm.tasks.forecast.task:ForecastTask",
     "read": "llm.tasks.read.task:ReadTask",

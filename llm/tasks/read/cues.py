@@ -13,8 +13,6 @@ IDLE = cue(
     "last (?:week|year|month)",
     "on (?:monday|tuesday|friday|saturday|sunday)",
     "in two days",
-    "this weekend",
-    "come the weekend",
     "km from here",
     "hiring",
     "job offer",
@@ -51,7 +49,6 @@ IDLE = cue(
     "lovely",
     "coffee",
     "in spring",
-    "in autumn",
     "discount",
 )
 
@@ -74,7 +71,6 @@ ORDER = re.compile("|".join(_ORDERS), re.IGNORECASE)
 RUMOUR = cue(
     "unconfirmed",
     "not verified",
-    "unverified",
     "not confirmed",
     "rumou?r",
     "can any(?:body|one) confirm",
@@ -83,14 +79,9 @@ RUMOUR = cue(
     "allegedly",
     "awaiting confirmation",
     "apparently",
-    "maybe",
-    "perhaps",
-    "hearsay",
     "supposedly",
 )
-FUTURE = cue(
-    "will be", "planned", "scheduled", "expected at", "shall", "starting at", "announced", "booked", "forecast"
-)
+FUTURE = cue("will be", "planned", "scheduled", "expected at", "starting at", "announced", "booked", "forecast")
 BEGUN = cue(
     "immediate effect",
     "immediately",
@@ -100,10 +91,9 @@ BEGUN = cue(
     "since\\b",
     "ago\\b",
     "is closed",
-    "already",
 )
 HEADING = re.compile(
-    r"(?:towards?|direction(?: of)?|heading (?:for|to)|bound for|facing|twds|dir\.)"
+    r"(?:towards?|direction(?: of)?|heading (?:for|to)|twds|dir\.)"
     r"\s+(?:the\s+)?$",
     re.IGNORECASE,
 )
@@ -120,7 +110,6 @@ LENGTH_CUES = {
         "no end in sight",
         "further notice",
         "until (?:the evening|tonight|night)",
-        "overnight",
         "scene is measured",
     ),
     "short": cue(
@@ -163,7 +152,7 @@ ALL_LANES_CUE = cue(
     "no through traffic",
     "nobody can drive",
 )
-NO_LANES = cue("no lanes? (?:is |are )?(?:blocked|closed|affected)", "nothing blocked")
+NO_LANES = cue("nothing blocked")
 LANE_NUMBERS = {
     "one": 1,
     "a": 1,
@@ -186,6 +175,6 @@ LANES_LEFT = re.compile(
     re.IGNORECASE,
 )
 VEHICLES_AFTER = re.compile(
-    r"\s*(?:or so\s+|more\s+)?(?:\w+\s+)?(?:cars?|veh(?:icles?)?|trucks?|coaches|lorries|buses|vans|drivers)\b",
+    r"\s*(?:more\s+)?(?:\w+\s+)?(?:cars?|veh(?:icles?)?|trucks?|coaches|lorries|buses|vans)\b",
     re.IGNORECASE,
 )

@@ -169,7 +169,7 @@ def _before(text: str, one: Quantity) -> str:
 
 
 def _is_end(text: str, one: Quantity) -> bool:
-    pattern = r"(?:until|till|to|by|-|through|before|ends?|over|return|around|reopen\w*|ready)\s*(?:about |around )?$"
+    pattern = r"(?:until|till|to|by|-|before|ends?|over|around|reopen\w*|ready)\s*(?:about |around )?$"
     return re.search(pattern, _before(text, one)) is not None
 
 
@@ -180,7 +180,7 @@ def _is_ahead(text: str, one: Quantity) -> bool:
 
 def _is_past(text: str, one: Quantity) -> bool:
     after = text[one.end : one.end + 10].lower()
-    before = re.search(r"(?:for the (?:past|last)|since)\s*$", _before(text, one))
+    before = re.search(r"since\s*$", _before(text, one))
     return before is not None or re.match(r"\s*(?:ago|already|now)\b", after) is not None
 
 

@@ -26,6 +26,7 @@ TASKS: dict[str, str] = {
     "detect": "llm.tasks.detect.task:Detect",
     "decide": "llm.tasks.decide.task:DecideTask",
     "forecast": "llm.tasks.forecast.task:ForecastTask",
+    "read": "llm.tasks.read.task:ReadTask",
 }
 
 #: Answerers that every task has: those of its own come first.

@@ -7,12 +7,15 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from benchmarks.evaluate.labelled import LabelledRequest
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, for machines.")]
-TaskName = Annotated[str, typer.Argument(help="decide, forecast, another package's task, or my_file.py:MyTask.")]
+TaskName = Annotated[str, typer.Argument(help="decide, forecast, read, another package's task, or my_file.py:MyTask.")]
 Experiment = Annotated[Path | None, typer.Argument(help="YAML file with settings.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="One setting, key=value, with dots; repeat for several.")]
 Records = Annotated[list[Path] | None, typer.Option(help="Folder of records; repeat for several.  [default: records]")]
@@ -24,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command()(train)
     app.command()(evaluate)
     app.command()(tasks)
+    app.command()(read)
 
 
 def tasks(as_json: Json = False) -> None:
@@ -147,6 +151,10 @@ def evaluate(
     ] = None,
     baseline: Annotated[str | None, typer.Option(help="Differences are to this one.")] = None,
     head: Annotated[Path | None, typer.Option(help="Folder of what was trained: for the answerer 'model'.")] = None,
+    words: Annotated[
+        Path | None, typer.Option(help="Score on this file of labelled bulletins (.jsonl) instead; task read.")
+    ] = None,
+    scenario: Annotated[str, typer.Option(help="With --words: whose network the places are of.")] = "cologne3",
     limit: Annotated[int, typer.Option(min=0, help="Score so many records, evenly; 0 for all.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder of the JSON, the CSV and the answers.")] = Path(
         "results/evaluation"
@@ -163,7 +171,13 @@ def evaluate(
     Examples:
       greenloop evaluate forecast --records forecasts --head runs/forecast/adapter
       greenloop evaluate my_file.py:MyTask --on validation --answerer my_file.py:MyAnswerer --answerer constant
+      greenloop evaluate read --words bulletins.jsonl --json
     """
+    if words is not None:
+        from benchmarks.evaluate.labelled import LabelledRequest
+
+        _tell_labelled(LabelledRequest(task, words, scenario, tuple(answerer or ()), head), as_json)
+        return
     from benchmarks.cli.tables import stdout
     from benchmarks.evaluate.evaluation import JSON_FILE, Request
     from benchmarks.evaluate.evaluation import evaluate as compare
@@ -183,6 +197,59 @@ def evaluate(
     console = stdout()
     tell(console, found)
     console.print(f"Figures: {out / JSON_FILE}")
+
+
+def read(
+    file: Annotated[Path, typer.Argument(help="Bulletins: .csv or .jsonl with time, source and text.")],
+    scenario: Annotated[str, typer.Option(help="Whose network the bulletins are about.")] = "cologne3",
+    answerer: Annotated[str, typer.Option(help="Who reads: rules, tfidf, name:key=value or file.py:Class.")] = "rules",
+    as_json: Json = False,
+) -> None:
+    """Read a file of your own bulletins and tell what each says, with a probability for each slot.
+
+    What is hard to read is told in one sentence each, on stderr; nothing stops.
+
+    \b
+    Examples:
+      greenloop read bulletins.csv
+      greenloop read bulletins.jsonl --scenario ingolstadt7 --json
+    """
+    from benchmarks.cli.tables import listing, stdout
+    from benchmarks.evaluate.labelled import read_own
+
+    rows = read_own(file, scenario, answerer, lambda line: typer.echo(line, err=True))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    cells = [[row["text"][:60], f"{row['kind']} {row['type']}", ", ".join(row["streets"]), _told(row)] for row in rows]
+    stdout().print(listing(("bulletin", "kind and type", "places", "what else"), cells))
+
+
+def _tell_labelled(request: LabelledRequest, as_json: bool) -> None:
+    """Score a labelled file and print the figures."""
+    from benchmarks.cli.tables import listing, stdout
+    from benchmarks.evaluate.labelled import score
+
+    found = score(request, lambda line: typer.echo(line, err=True))
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    slots = list(found["slots"])
+    cells = [
+        [spec, *(_figure(value) for value in (own["slot_f1"], own["exact"], *(own["slots"][slot] for slot in slots)))]
+        for spec, own in found["answerers"].items()
+    ]
+    stdout().print(listing(("answerer", "slot F1", "exact", *slots), cells))
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _told(row: dict[str, object]) -> str:
+    names = ("direction", "starts_in_min", "lasts_min", "length_class", "lanes_blocked", "vehicles")
+    said = [f"{name} {row[name]}" for name in names if row[name] is not None]
+    return ", ".join(said if row["certain"] else [*said, "uncertain"])
 
 
 def _holds(folder: Path, records: Mapping[str, int]) -> str:

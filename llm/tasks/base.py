@@ -251,6 +251,18 @@ class Task(ABC, Generic[RecordT]):
 
     # evaluating
 
+    def labelled(self, file: Path, network: Network) -> list[RecordT]:  # noqa: ARG002
+        """Records of a file that people have labelled by hand, about a network.
+
+        Raises:
+            TaskError: the task has no such files.
+        """
+        raise TaskError(f"Task '{self.name}' has no files of its own; leave --words out and give --records.")
+
+    def practice(self) -> list[Lesson]:
+        """Lessons for learners that are scored on such a file, made without a simulation."""
+        return []
+
     def baselines(self) -> Mapping[str, str]:
         """Answerers to compare with: name -> "module:Class". The generic ones are there anyway."""
         return {}

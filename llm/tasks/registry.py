@@ -23,8 +23,10 @@ _PLUGIN = Plugin("task", Task, TaskError)  # type: ignore[type-abstract]
 _ANSWERERS = Plugin("answerer", Answerer, TaskError)  # type: ignore[type-abstract]
 
 TASKS: dict[str, str] = {
+    "detect": "llm.tasks.detect.task:Detect",
     "decide": "llm.tasks.decide.task:DecideTask",
     "forecast": "llm.tasks.forecast.task:ForecastTask",
+    "read": "llm.tasks.read.task:ReadTask",
 }
 
 #: Answerers that every task has: those of its own come first.

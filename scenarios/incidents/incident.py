@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from scenarios.spec import Crash, DemandSurge, EmergencyVehicle, Incident, Roadworks
 
+#: Types that take lanes or whole roads away.
+BLOCKING = ("crash", "roadworks", "road_closure")
+
 
 @dataclass(frozen=True)
 class Report:

@@ -98,7 +98,7 @@ def _red_limit_s(signal: Signal) -> int:
     """The maximum red, or that of the longest adaptive program here, and what ending a program takes on top of that."""
     service = Service.of(signal, NATIVE)
     adaptive_s = 3 * (max(service.min_green_s) + LONGEST_EXTENSION_S) + 4 * service.intergreen_s
-    return max(service.max_red_s, adaptive_s) + (len(signal.phases) + 1) * service.longest_s
+    return max(service.max_red_s, adaptive_s) + (len(signal.phases) + 3) * service.longest_s
 
 
 def _any_decision(rng: random.Random, signal: Signal) -> Decision | int:

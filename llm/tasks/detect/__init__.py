@@ -1,0 +1,1 @@
+"""Incident detection: which approaches an incident blocks now, from detectors alone."""

@@ -1,0 +1,1 @@
+"""Read a bulletin: kind, type, places, times, lanes, vehicles and certainty, each with a probability."""

@@ -132,7 +132,7 @@ def _no_decision(where: str, time_s: float, scenario: Scenario) -> ExplainError:
 
 
 def _answer(controller: LanguageModel, name: str, observation: Observation, scenario: Scenario) -> Answer:
-    from llm.tasks.decide.legend import served
+    from benchmarks.networks.prompt_legend import served
 
     prompt = str(controller.notes_of(name)["prompt"])
     serves = served(controller.network, controller.network.signal(name))
@@ -189,6 +189,6 @@ def _print(answer: Answer) -> None:
 
 def _print_legend(prompts: str) -> None:
     from benchmarks.cli.tables import listing, stdout
-    from llm.tasks.decide.legend import legend
+    from benchmarks.networks.prompt_legend import legend
 
     stdout().print(listing(("word, such as", "means"), [list(row) for row in legend(prompts)]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import string
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,12 +26,16 @@ class ExplainError(ValueError):
 
 @dataclass(frozen=True)
 class Answer:
-    """One explained decision: where, when (s after the scenario's begin), what the model read, and why."""
+    """One explained decision: where, when (s after the scenario's begin), what the model read, and why.
+
+    ``serves`` says for each phase, in the order of its letters, which streets and turns it serves.
+    """
 
     signal: str
     time_s: float
     prompt: str
     explanation: Explanation
+    serves: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -80,6 +85,7 @@ def explain(
         return
     for answer in answers:
         _print(answer)
+    _print_legend("\n".join(answer.prompt for answer in answers))
 
 
 def explained(
@@ -126,8 +132,11 @@ def _no_decision(where: str, time_s: float, scenario: Scenario) -> ExplainError:
 
 
 def _answer(controller: LanguageModel, name: str, observation: Observation, scenario: Scenario) -> Answer:
+    from llm.tasks.decide.legend import served
+
     prompt = str(controller.notes_of(name)["prompt"])
-    return Answer(name, observation.time_s - scenario.begin_s - scenario.warmup_s, prompt, controller.why(name))
+    serves = served(controller.network, controller.network.signal(name))
+    return Answer(name, observation.time_s - scenario.begin_s - scenario.warmup_s, prompt, controller.why(name), serves)
 
 
 def _language_model(spec: str) -> LanguageModel:
@@ -166,6 +175,8 @@ def _print(answer: Answer) -> None:
     console = stdout()
     console.print(f"{answer.signal}, second {answer.time_s:g}", style="bold", markup=False, highlight=False)
     console.print(answer.prompt, markup=False, highlight=False, soft_wrap=True)
+    for letter, served in zip(string.ascii_uppercase, answer.serves, strict=False):
+        console.print(f"{letter} serves {served}", markup=False, highlight=False, soft_wrap=True)
     console.print(answer.explanation.sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
     chosen = answer.explanation.chosen
     rows = [
@@ -174,3 +185,10 @@ def _print(answer: Answer) -> None:
         for e in answer.explanation.effects
     ]  # fmt: skip
     console.print(listing(("fact", "phase", "speaks for it by", "without it"), rows, numbers=("speaks for it by",)))
+
+
+def _print_legend(prompts: str) -> None:
+    from benchmarks.cli.tables import listing, stdout
+    from llm.tasks.decide.legend import legend
+
+    stdout().print(listing(("word, such as", "means"), [list(row) for row in legend(prompts)]))

@@ -101,16 +101,16 @@ def test_the_charged_latency_comes_from_its_runs() -> None:
         alike(high_s, row.difference_high_s)
 
 
-def test_the_readme_quotes_the_held_out_networks() -> None:
+def test_the_docs_quote_the_held_out_networks() -> None:
     """Delay, relative and paired difference of each row of the table, the means over rows and the intervals' count."""
     published = pd.read_csv(PUBLISHED / "held_out" / "comparison.csv")
     relative: dict[str, dict[str, float]] = {"language_model": {}, "phase_net": {}}
     below = 0
     cases = published[published.case != "overall"].groupby("case")
-    assert len(cases) == len(re.findall(r"^\| \w+, (?:plain|incidents) \|", README, flags=re.MULTILINE)) == 12
+    assert len(cases) == len(re.findall(r"^\| \w+, (?:plain|incidents) \|", RESULTS, flags=re.MULTILINE)) == 12
     for case, rows in cases:
         network, variant = str(case).split("@")
-        line = quoted(rf"\| {network}, {variant} \|", README)
+        line = quoted(rf"\| {network}, {variant} \|", RESULTS)
         of = rows.set_index("controller")
         best = of[[is_classical(name) for name in of.index]]["mean"].idxmin()
         assert line[1] == f"{of['mean'][best]:.1f} ({best})"
@@ -124,20 +124,34 @@ def test_the_readme_quotes_the_held_out_networks() -> None:
         assert plain(line[3]) == interval(*difference)
         assert own.difference_interval_low < 0
         below += own.difference_interval_high < 0
-    assert (below, "Eight of the twelve intervals lie below zero and none above" in words(README)) == (8, True)
+    assert (below, "Eight of the twelve intervals lie below zero and none above" in words(RESULTS)) == (8, True)
     overall = published[published.case == "overall"].set_index("controller")
     means = {name: pd.Series(found) for name, found in relative.items()}
     for name in relative:
         row = overall.loc[name]
-        assert f"{row.score:.2f} [{row.interval_low:.2f}, {row.interval_high:.2f}]" in README
-    assert f"p = {overall.p_holm['language_model']:.3f} after Holm" in words(README)
+        assert f"{row.score:.2f} [{row.interval_low:.2f}, {row.interval_high:.2f}]" in RESULTS
+    assert f"p = {overall.p_holm['language_model']:.3f} after Holm" in words(RESULTS)
     model, net = means["language_model"], means["phase_net"]
     assert f"is {model.mean():.3f} times the best classical delay for the model and {net.mean():.3f} for" in words(
         RESULTS
     )
     assert f"it is {as_one(model):.3f} and {as_one(net):.3f}." in words(RESULTS)
     rows_share, places_share = 100 * (1 - model.mean()), 100 * (1 - as_one(model))
-    assert f"{rows_share:.1f} % over the twelve rows, {places_share:.0f} % with Ingolstadt as one" in words(README)
+    assert f"{rows_share:.1f} % over the twelve rows, {places_share:.0f} % with Ingolstadt as one" in words(RESULTS)
+
+
+def test_the_readme_quotes_the_docs() -> None:
+    """The README's table has the delays of the longer one, which is compared with the runs above, and its sentence."""
+    for network in ("cologne8", "ingolstadt21", "ingolstadt7", "ingolstadt1", "cologne3", "grid4x4"):
+        told = quoted(rf"\| {network} \|", README)[1:]
+        for cells, variant in ((told[:3], "plain"), (told[3:], "incidents")):
+            line = quoted(rf"\| {network}, {variant} \|", RESULTS)
+            assert cells == [line[1], line[2].partition(" (")[0], line[4].partition(" (")[0]]
+    overall = pd.read_csv(PUBLISHED / "held_out" / "comparison.csv").query("case == 'overall'").set_index("controller")
+    row = overall.loc["language_model"]
+    score = f"{row.score:.2f} [{row.interval_low:.2f}, {row.interval_high:.2f}] times"
+    assert score in words(README)
+    assert f"(p = {row.p_holm:.3f} after Holm)" in words(README)
 
 
 def test_the_docs_quote_the_held_out_cities() -> None:
@@ -163,9 +177,9 @@ def test_the_docs_quote_the_held_out_cities() -> None:
     assert f"{said} and {100 * share['incidents']:.0f} % below it with them" in words(RESULTS)
     ahead = f"better than it in {(delays.language_model < best).sum()} of {len(best)} cases"
     worst = 100 * ((delays.language_model / best).max() - 1)
-    assert f"{ahead} and nowhere more than {math.ceil(worst)} % behind" in words(README)
+    assert f"{ahead} and nowhere more than {math.ceil(worst)} % behind" in words(RESULTS)
     assert f"{ours.score:.2f} times the best of the ten classical controllers in each case (p = {ours.p_holm:.3f})" in (
-        words(README)
+        words(RESULTS)
     )
 
 

@@ -20,9 +20,11 @@ from controllers.learnt.language_model import LanguageModel
 from llm.backbone import cards
 from llm.backbone.loading import load
 from llm.tasks.decide.attribution import explain, facts
+from llm.tasks.decide.legend import LEGEND, legend, served
 from llm.tasks.decide.prompt import CUE, PromptError, signal_prompt
 from llm.tasks.decide.scorer import PhaseScorer, letter_ids
 from scenarios import registry
+from sim.network import Network
 from sim.timings import NATIVE
 from tests.support.helpers import corridor, make_observation
 from tests.support.llm_tiny import write_model
@@ -317,3 +319,30 @@ def test_what_no_run_answers_starts_none(seed: int, time_s: float, match: str, m
     monkeypatch.setattr("sim.engine.session.Session", None)
     with pytest.raises(ExplainError, match=match):
         explain_cli.explained(registry.load("cologne1"), seed, time_s, (), "language_model:model=nowhere", NATIVE)
+
+
+# --- legend
+
+
+def test_the_legend_explains_each_word_of_a_prompt_and_no_other() -> None:
+    words = {example for example, _ in legend(PROMPT)}
+    assert words == {example for example, _ in LEGEND.values()}
+    assert {example for example, _ in legend("change5\nred go1 room9 A")} == {"change5", "red", "go5", "room9"}
+
+
+def test_the_glossary_has_the_legend() -> None:
+    glossary = (Path(__file__).parents[3] / "docs" / "glossary.md").read_text(encoding="utf-8")
+    assert [word for word, meaning in LEGEND.values() if f"| `{word}` | {meaning} |" not in glossary] == []
+
+
+def test_each_letter_has_its_roads_and_turns() -> None:
+    network = Network.of(registry.load("cologne3"))
+    told = served(network, network.signal("360086"))
+    assert told == (
+        "-241660955#10 from the north-east: ahead, right; left, around give way"
+        " | 241660955#7 from the south-west: ahead, right; left, around give way",
+        "-241660955#10 from the north-east: left, around | 241660955#7 from the south-west: left, around",
+        "-41910185#2 from the south: ahead, right; left, around give way"
+        " | 4045329#5 from the north: ahead, right; left, around give way",
+        "-41910185#2 from the south: left, around | 4045329#5 from the north: left, around",
+    )

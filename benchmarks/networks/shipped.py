@@ -45,7 +45,8 @@ def scenario_of(name: str, net: Path, folder: Path) -> Scenario:
     added = [file for file in map(net.with_name, (*plans, "stops.add.xml")) if file.exists()]
     if not routes and not drawn.exists():
         arguments: list[object] = ["-n", net, "-o", drawn, "-e", 600, "-p", 2, "--seed", 1, "--validate"]
-        run_tool("randomTrips.py", [*arguments, "--fringe-factor", 5, "-r", folder / "routes.rou.xml"], "Drawing random trips")
+        arguments += ["--fringe-factor", 5, "-r", folder / "routes.rou.xml"]
+        run_tool("randomTrips.py", arguments, "Drawing random trips")
     scenario = from_files(net, routes or [drawn], name=name.replace("/", "-"), additional=added)
     return scenario.with_(end_s=scenario.begin_s + 600)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from pathlib import Path
@@ -15,6 +14,7 @@ from benchmarks.results.metrics import GRIDLOCK, GridlockRule
 from benchmarks.results.run_result import SuiteRecord
 from scenarios.common.errors import shorten
 from scenarios.common.files import FileError, read_bytes
+from scenarios.common.names import close_names
 from scenarios.demand.drivers import ATTRIBUTES as DRIVERS
 from scenarios.demand.drivers import Drivers
 from scenarios.spec import DEFAULT_RATES, DetectorErrors, Incident, Scenario
@@ -126,7 +126,7 @@ def load(name: str) -> Suite:
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise SuiteError(f"Suite {path} cannot be read: {shorten(str(error), 300)}.") from error
     if not path.exists():
-        near = difflib.get_close_matches(name, names(), n=1, cutoff=0.3)
+        near = close_names(name, names(), least_likeness=0.3)
         hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(names())}."
         raise SuiteError(f"There is no suite '{name}'; {hint}")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from scenarios import resco
 from scenarios.city import generator as city
 from scenarios.common.clock import format_seconds
 from scenarios.common.input_files import read_input
+from scenarios.common.names import close_names
 from scenarios.common.net_values import WHAT, check_network
 from scenarios.demand.route_files import joined, read_departures
 from scenarios.spec import Scenario, ScenarioError, read_yaml
@@ -57,7 +57,7 @@ def load(name: str | Path) -> Scenario:
         return scenario
     if text in (plugins := _plugins()):
         return _load_plugin(plugins[text])
-    near = difflib.get_close_matches(text, names(), n=3, cutoff=0.4)
+    near = close_names(text, names(), most=3, least_likeness=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else "see 'greenloop scenarios'."
     raise ScenarioError(f"There is no scenario '{text}'; {hint}")
 

@@ -6,7 +6,6 @@ incident fits any hour.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from scenarios.common.errors import ScenarioError as ScenarioError
 from scenarios.common.errors import shorten
 from scenarios.common.input_files import check_xml, read_raw
+from scenarios.common.names import close_names
 from scenarios.common.net_values import check_network
 from scenarios.demand.drivers import Drivers
 from scenarios.demand.route_files import included_files
@@ -307,7 +307,7 @@ def _what_is_wrong(problem: dict[str, Any]) -> str:
         return "must be a path (text)"
     if problem["type"] == "union_tag_invalid":
         tag = str(problem["ctx"]["tag"])
-        near = difflib.get_close_matches(tag, INCIDENT_TYPES, n=1)
+        near = close_names(tag, INCIDENT_TYPES)
         hint = f"did you mean '{near[0]}'?" if near else f"choose {', '.join(INCIDENT_TYPES)}"
         return f"incident type '{tag}' is not known; {hint}"
     if problem["type"] != "extra_forbidden":
@@ -317,7 +317,7 @@ def _what_is_wrong(problem: dict[str, Any]) -> str:
     homes = [name for name, part in parts if key in getattr(part, "model_fields", ())]
     if homes and homes[0] not in problem["loc"]:
         return f"this key is not known here; it belongs under '{homes[0]}'"
-    near = difflib.get_close_matches(key, _keys(), n=1)
+    near = close_names(key, _keys())
     return "this key is not known" + (f"; did you mean '{near[0]}'?" if near else "; remove it")
 
 

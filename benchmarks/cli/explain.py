@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import string
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from scenarios.common.names import close_names
 
 if TYPE_CHECKING:
     from controllers.learnt.language_model import LanguageModel
@@ -109,7 +110,7 @@ def explained(
         raise _no_decision(", ".join(signals) or "any signal", time_s, scenario)
     controller = _language_model(spec)
     with Session(scenario, seed, timings) as session:
-        wanted = _known(signals, session.network)
+        wanted = _signal_names(signals, session.network)
         observation = session.start()
         controller.context = RunContext(scenario, seed, timings)
         controller.reset(session.network, seed)
@@ -132,7 +133,7 @@ def _no_decision(where: str, time_s: float, scenario: Scenario) -> ExplainError:
 
 
 def _answer(controller: LanguageModel, name: str, observation: Observation, scenario: Scenario) -> Answer:
-    from llm.tasks.decide.legend import served
+    from benchmarks.networks.prompt_legend import served
 
     prompt = str(controller.notes_of(name)["prompt"])
     serves = served(controller.network, controller.network.signal(name))
@@ -149,11 +150,11 @@ def _language_model(spec: str) -> LanguageModel:
     return controller
 
 
-def _known(signals: tuple[str, ...], network: Network) -> set[str]:
+def _signal_names(signals: tuple[str, ...], network: Network) -> set[str]:
     known = [signal.id for signal in network.controllable]
     for name in signals:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
+            near = close_names(name, known, most=3, least_likeness=0.0)
             raise ExplainError(f"There is no controllable signal '{name}'; did you mean {' or '.join(near)}?")
     return set(signals)
 
@@ -189,6 +190,6 @@ def _print(answer: Answer) -> None:
 
 def _print_legend(prompts: str) -> None:
     from benchmarks.cli.tables import listing, stdout
-    from llm.tasks.decide.legend import legend
+    from benchmarks.networks.prompt_legend import legend
 
     stdout().print(listing(("word, such as", "means"), [list(row) for row in legend(prompts)]))

@@ -100,7 +100,7 @@ def import_files(
         guess_signals=guess_signals,
         demand=demand.value,
         veh_per_h=veh_per_h,
-        counts=_wanted(counts, detectors, seed),
+        counts=_counts_request(counts, detectors, seed),
         minutes=minutes,
         seed=seed,
     )
@@ -132,7 +132,7 @@ def demand(
     """
     from scenarios.counts import demand as counts_demand
 
-    wanted = _wanted(counts, detectors, seed, warmup_s)
+    wanted = _counts_request(counts, detectors, seed, warmup_s)
     assert wanted is not None
     called = name or net.name.removesuffix(".gz").removesuffix(".xml").removesuffix(".net")
     out.mkdir(parents=True, exist_ok=True)
@@ -213,7 +213,7 @@ def _box(text: str | None) -> Box | None:
     return west, south, east, north
 
 
-def _wanted(counts: Path | None, detectors: Path | None, seed: int, warmup_s: float = 300.0) -> Wanted | None:
+def _counts_request(counts: Path | None, detectors: Path | None, seed: int, warmup_s: float = 300.0) -> Wanted | None:
     from scenarios.counts.demand import Wanted
     from scenarios.counts.table import read_detectors
     from scenarios.spec import ScenarioError

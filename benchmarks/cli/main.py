@@ -276,13 +276,13 @@ def main(arguments: list[str] | None = None) -> None:
             translated(sys.argv[1:] if arguments is None else arguments), prog_name="greenloop", standalone_mode=False
         )
     except Exception as error:
-        code = _told(error)
+        code = _report_error(error)
     if code == STOPPED_CODE:  # click's, for a KeyboardInterrupt
         typer.echo(STOPPED, err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _told(error: Exception) -> int:
+def _report_error(error: Exception) -> int:
     """Tell an error in one sentence; return the exit code."""
     show = getattr(error, "show", None)
     if callable(show):  # click's own: bad options

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.compare.comparison import BEST, Case, Comparison, Interval, OverallRow, Paired, ScenarioRow
-from benchmarks.compare.sentences import FEWEST_TESTED, metric_words, p_words, seen_words
+from benchmarks.compare.sentences import FEWEST_TESTED, metric_words, p_words, runs_in_words
 from scenarios.road_users import PLURAL
 
 MISSING = "-"
@@ -70,7 +70,7 @@ def _verdict(row: ScenarioRow, fewest_seeds: int) -> str:
     if row.starves:
         return f"starves {', '.join(PLURAL[kind] for kind in row.starves)}"
     if row.difference is not None and row.verdict == "open" and (row.seeds < fewest_seeds or row.seeds < FEWEST_TESTED):
-        return seen_words(row.difference)
+        return runs_in_words(row.difference)
     return VERDICTS[row.verdict] if row.difference is not None or row.verdict == "baseline" else MISSING
 
 
@@ -126,7 +126,7 @@ def _overall_table(made: Comparison) -> Table:
     few = made.overall[0].runs < made.fewest_runs
     for row in made.overall:
         starves = f"starves {', '.join(PLURAL[kind] for kind in row.starves)}"
-        seen = seen_words(row) if few and row.verdict == "open" else ""
+        seen = runs_in_words(row) if few and row.verdict == "open" else ""
         table.add_row(
             str(row.rank),
             row.controller,

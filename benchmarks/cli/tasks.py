@@ -215,13 +215,16 @@ def read(
       greenloop read bulletins.jsonl --scenario ingolstadt7 --json
     """
     from benchmarks.cli.tables import listing, stdout
-    from benchmarks.evaluate.labelled import read_own
+    from benchmarks.evaluate.labelled import read_file_of_bulletins
 
-    rows = read_own(file, scenario, answerer, lambda line: typer.echo(line, err=True))
+    rows = read_file_of_bulletins(file, scenario, answerer, lambda line: typer.echo(line, err=True))
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
-    cells = [[row["text"][:60], f"{row['kind']} {row['type']}", ", ".join(row["streets"]), _told(row)] for row in rows]
+    cells = [
+        [row["text"][:60], f"{row['kind']} {row['type']}", ", ".join(row["streets"]), _slots_in_words(row)]
+        for row in rows
+    ]
     stdout().print(listing(("bulletin", "kind and type", "places", "what else"), cells))
 
 
@@ -246,7 +249,7 @@ def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _told(row: dict[str, object]) -> str:
+def _slots_in_words(row: dict[str, object]) -> str:
     names = ("direction", "starts_in_min", "lasts_min", "length_class", "lanes_blocked", "vehicles")
     said = [f"{name} {row[name]}" for name in names if row[name] is not None]
     return ", ".join(said if row["certain"] else [*said, "uncertain"])

@@ -6,7 +6,8 @@ from __future__ import annotations
 CLASSICAL = frozenset(
     {
         "fixed_time", "webster", "green_wave", "actuated", "delay_based", "greedy", "holding", "longest_queue",
-        "max_pressure", "max_pressure_normalised", "sotl", "random_phase",
+        "max_pressure", "max_pressure_normalised", "cyclic_max_pressure", "flexible_max_pressure", "scats", "sotl",
+        "random_phase",
     }
 )  # fmt: skip
 

@@ -237,10 +237,10 @@ def _one_of_each(cases: list[CaseRuns], problems: list[str]) -> list[CaseRuns]:
     for name, members in scenarios.items():
         best = max(members, key=lambda case: case.count)
         kept.append(best)
-        others = ", ".join(_told_apart(case) for case in members if case is not best)
+        others = ", ".join(_distinction(case) for case in members if case is not best)
         if others:
             problems.append(
-                f"{name} was run in several ways: the overall ranking takes {_told_apart(best)}, which has most runs, "
+                f"{name} was run in several ways: the overall ranking takes {_distinction(best)}, which has most runs, "
                 f"and leaves out {others}."
             )
     return kept
@@ -266,7 +266,7 @@ def _complete(cases: list[CaseRuns], baselines: set[str], problems: list[str]) -
     return Chosen()
 
 
-def _told_apart(case: CaseRuns) -> str:
+def _distinction(case: CaseRuns) -> str:
     """What tells two cases of one scenario apart for a reader."""
     scenario = case.any.scenario
     number = len(scenario.incidents)

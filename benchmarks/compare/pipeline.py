@@ -7,7 +7,6 @@ print what comes out of here.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from benchmarks.compare.reading import CompareError
 from benchmarks.results.cases import case_names, has_incidents
 from benchmarks.results.metrics import GridlockRule
 from benchmarks.results.run_result import RunResult
+from scenarios.common.names import close_names
 
 __all__ = [
     "BEST",
@@ -185,5 +185,5 @@ def _check_named(what: str, asked: Sequence[str], known: Collection[str]) -> Non
 
 
 def _hint(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    near = close_names(name, known, least_likeness=0.5)
     return f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(known)}."

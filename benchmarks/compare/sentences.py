@@ -47,7 +47,7 @@ def _overall(made: Comparison) -> list[str]:
 
 def _open(made: Comparison, where: str) -> list[str]:
     """What was seen of controllers that the test does not tell apart from the baseline."""
-    seen = [f"{row.controller} is {seen_words(row)}" for row in made.overall if row.verdict == "open"]
+    seen = [f"{row.controller} is {runs_in_words(row)}" for row in made.overall if row.verdict == "open"]
     if not seen:
         return []
     needed = made.fewest_runs
@@ -56,7 +56,7 @@ def _open(made: Comparison, where: str) -> list[str]:
     return [f"Not significant against {base_words(made)} {where}: {'; '.join(seen)}."]
 
 
-def seen_words(row: OverallRow | Paired) -> str:
+def runs_in_words(row: OverallRow | Paired) -> str:
     """In how many runs the metric was lower or higher than the baseline's, whichever is more."""
     runs = row.runs if isinstance(row, OverallRow) else row.seeds
     if not row.lower and not row.higher:
@@ -126,7 +126,7 @@ def _by_case(made: Comparison) -> list[str]:
     for case in made.cases:
         found = [row for row in tested if row.case == case.name and row.verdict in ("better", "worse")]
         if found:
-            sentences.append(f"{case.name}: {'; '.join(_found(row, case.baseline) for row in found)}.")
+            sentences.append(f"{case.name}: {'; '.join(_row_sentence(row, case.baseline) for row in found)}.")
     if made.rows and not tested and len({row.controller for row in made.rows}) > 1:
         sentences.append(f"With one seed no scenario can be tested by itself; {_seeds_for_rows(made)} seeds could.")
     needed = made.fewest_seeds
@@ -146,7 +146,7 @@ def _seeds_for_rows(made: Comparison) -> int:
     return stats.seeds_for_significance(max(sum(row.difference is not None for row in made.rows), 1))
 
 
-def _found(row: ScenarioRow, baseline: str) -> str:
+def _row_sentence(row: ScenarioRow, baseline: str) -> str:
     assert row.difference is not None
     change = f"{100 * row.difference.relative:+.0f} %".replace("-", "−")
     p = p_words(row.difference.p_holm) if row.difference.p_holm is not None else "?"

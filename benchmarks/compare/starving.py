@@ -96,13 +96,13 @@ def sentences(rows: tuple[ScenarioRow, ...], limits_s: dict[str, float]) -> list
             served = row.users[kind]
             said.append(
                 f"{row.controller} starves {PLURAL[kind]} on {row.case}: {100 * served.completion:.0f} % of "
-                f"{served.scheduled:.0f} arrive{_own(rows, row, kind)}, and one waits {served.worst_wait_s:.0f} s "
-                f"(allowed: {limits_s[row.case]:.0f} s)."
+                f"{served.scheduled:.0f} arrive{_reference(rows, row, kind)}, and one waits {served.worst_wait_s:.0f} "
+                f"s (allowed: {limits_s[row.case]:.0f} s)."
             )
     return said
 
 
-def _own(rows: tuple[ScenarioRow, ...], row: ScenarioRow, kind: str) -> str:
+def _reference(rows: tuple[ScenarioRow, ...], row: ScenarioRow, kind: str) -> str:
     shares = {one.controller: one.users[kind].completion for one in rows if one.case == row.case and kind in one.users}
     name = OWN_CONTROL if OWN_CONTROL in shares else max(shares, key=lambda name: shares[name])
     return f" ({100 * shares[name]:.0f} % under {name})"

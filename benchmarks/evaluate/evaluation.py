@@ -82,7 +82,7 @@ def evaluate(request: Request, tell: Callable[[str], object] = print) -> Evaluat
     scorable = [split for split in task.splits if split != "train"]
     if request.on not in scorable:
         raise RecordError(f"Task '{task.name}' is scored on {' or '.join(scorable)} records, not on '{request.on}'.")
-    made = _made(task, request, tell)
+    made = _make_answerers(task, request, tell)
     baseline = _baseline(request, tuple(made))
     shards = files(task)
     data = {
@@ -168,7 +168,7 @@ def rows_sha256(rows: Iterable[dict[str, Any]]) -> str:
     return digest.hexdigest()
 
 
-def _made(task: Task[Any], request: Request, tell: Callable[[str], object]) -> dict[str, Answerer]:
+def _make_answerers(task: Task[Any], request: Request, tell: Callable[[str], object]) -> dict[str, Answerer]:
     """The answerers asked for, or all that can be made; what is read is put into the specs that name none."""
     asked_for = request.answerers or tuple(registry.answerers(task))
     made: dict[str, Answerer] = {}

@@ -17,7 +17,7 @@ from llm.tasks.read.doubts import doubts
 from llm.tasks.read.prompt import question as ask
 from llm.tasks.read.reading import reading
 from scenarios import registry as scenarios
-from scenarios.words.files import own_bulletins
+from scenarios.words.files import read_bulletins
 from scenarios.words.gazetteer import gazetteer
 from sim.network import Network
 
@@ -79,7 +79,7 @@ def _specs(request: LabelledRequest) -> Sequence[str]:
     return [registry.with_folder(task, "model", request.head), *own] if request.head else own
 
 
-def read_own(file: Path, scenario: str, spec: str, tell: Callable[[str], object]) -> list[dict[str, Any]]:
+def read_file_of_bulletins(file: Path, scenario: str, spec: str, tell: Callable[[str], object]) -> list[dict[str, Any]]:
     """What a user's own bulletins are read as, one by one; what is hard to read is told in a sentence each.
 
     Raises:
@@ -88,7 +88,7 @@ def read_own(file: Path, scenario: str, spec: str, tell: Callable[[str], object]
     """
     task = registry.made("read")
     places = gazetteer(Network.read(scenarios.load(scenario).net_file).roads)
-    own = own_bulletins(file)
+    own = read_bulletins(file)
     for problem in own.problems:
         tell(problem)
     answerer = registry.answerer(task, spec)

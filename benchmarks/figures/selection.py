@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,6 +14,7 @@ from benchmarks.results.cases import Group
 from benchmarks.results.run_result import ResultError, RunResult
 from benchmarks.trace import trace_file as traces
 from benchmarks.trace.trace_file import Trace
+from scenarios.common.names import close_names
 
 
 class FigureError(ResultError):
@@ -60,7 +60,7 @@ class Choice:
 
 def hint(name: str, known: Collection[str]) -> str:
     """The end of a sentence about an unknown name: the nearest known one, or the first few of all."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    near = close_names(name, known, least_likeness=0.5)
     if near:
         return f"did you mean '{near[0]}'?"
     shown = sorted(known)

@@ -1,1 +1,1 @@
-"""What a network is, in words: what validate tells of it."""
+"""What a network is, in words: what validate and explain tell of it."""

@@ -55,14 +55,14 @@ def choose(places: Sequence[Path], wish: Wish) -> tuple[list[Chosen], list[str]]
     sources = gather(places)
     runs, note = results.newest(sources.runs)
     given = all(place.is_file() for place in places) and wish == Wish()
-    picked = _given(runs) if given else _runs(_group(runs, wish.scenario), wish)
+    picked = _named_runs(runs) if given else _runs(_group(runs, wish.scenario), wish)
     chosen = [Chosen(run, _load(run, places)) for run in picked]
     for one in chosen:
         _check(one)
     return chosen, [*sources.problems, *([note] if note else [])]
 
 
-def _given(runs: Sequence[RunResult]) -> list[RunResult]:
+def _named_runs(runs: Sequence[RunResult]) -> list[RunResult]:
     """Runs that were named by their files."""
     if len(runs) > MOST:
         raise ReplayError(f"A replay shows one or two runs, not {len(runs)}; give one result file or two.")

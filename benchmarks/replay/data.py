@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.replay.choice import Chosen
-from benchmarks.run.cell import BLOCKING
 from benchmarks.trace.lane_shapes import Floats, Ints, StreetMap
 from benchmarks.trace.trace_file import PLACE_M, Trace
+from scenarios.incidents.incident import BLOCKING
 
 #: Vehicles slower than this stand (SUMO's own bound for halting), m/s.
 STANDING_MPS = 0.1

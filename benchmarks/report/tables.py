@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.compare.comparison import Case, Comparison, OverallRow, Paired, ScenarioRow
-from benchmarks.compare.sentences import FEWEST_TESTED, seen_words
+from benchmarks.compare.sentences import FEWEST_TESTED, runs_in_words
 from benchmarks.figures.style import clock
 from benchmarks.report.incidents import NEVER, STILL_ON, UNKNOWN, Recovery
 from benchmarks.report.parts import Cell, Head, Row, Table, controller, interval, listed, minus, number, slug, text
@@ -78,7 +78,7 @@ def _verdict(row: OverallRow | ScenarioRow, seen: OverallRow | Paired | None, fe
         return f"starves {listed([PLURAL[kind] for kind in row.starves])}"
     runs = row.runs if isinstance(row, OverallRow) else row.seeds
     if row.verdict == "open" and seen is not None and runs < max(fewest, FEWEST_TESTED):
-        return seen_words(seen)
+        return runs_in_words(seen)
     return VERDICTS.get(row.verdict, row.verdict)
 
 
@@ -167,7 +167,7 @@ def probability(p: float | None) -> str:
 
 def measures(group: Group, name: str, rows: Sequence[ScenarioRow]) -> tuple[Table, ...]:
     """Further measures of a case, means over the seeds: travel, street, and what the signals did."""
-    travel, street, safety = ([c for c in columns if _known(group, c[0])] for columns in (TRAVEL, STREET, SAFETY))
+    travel, street, safety = ([c for c in columns if _has_values(group, c[0])] for columns in (TRAVEL, STREET, SAFETY))
     return (
         _means(group, f"travel-{name}", f"{name}: delay and travel time, means over the runs", travel),
         _means(group, f"street-{name}", f"{name}: queues, fairness and fuel, means over the runs", street),
@@ -179,7 +179,7 @@ def measures(group: Group, name: str, rows: Sequence[ScenarioRow]) -> tuple[Tabl
 def _decisions(group: Group, name: str, rows: Sequence[ScenarioRow]) -> Table:
     """How long decisions took, and what was repaired of them."""
     counters = [(key, words, "per run", ".1f") for key, words in _counters(group).items()]
-    known = [column for column in SIGNALS if _known(group, column[0])]
+    known = [column for column in SIGNALS if _has_values(group, column[0])]
     table = _means(group, f"signals-{name}", f"{name}: decisions and repairs, means over the runs", [*known, *counters])
     by_name = {row.controller: _latency(row) for row in rows}
     return replace(
@@ -224,7 +224,7 @@ def _counters(group: Group) -> dict[str, str]:
     return found
 
 
-def _known(group: Group, key: str) -> bool:
+def _has_values(group: Group, key: str) -> bool:
     return any(math.isfinite(run.metrics.get(key, math.nan)) for run in group.runs)
 
 

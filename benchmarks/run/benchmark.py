@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from benchmarks.suite import Suite, Variant
 from benchmarks.suite import load as load_suite
 from controllers import registry
 from scenarios import registry as scenario_registry
+from scenarios.common.names import close_names
 from scenarios.spec import DEFAULT_RATES, Incident, Scenario, ScenarioError
 from sim.timings import TIMINGS, Timings
 from sim.workers.local import usable_cores
@@ -216,7 +216,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 def unknown_tag(tag: str, known: Collection[str]) -> RequestError:
     """What to say about a tag that no scenario has."""
-    near = difflib.get_close_matches(tag, known, n=3, cutoff=0.4)
+    near = close_names(tag, known, most=3, least_likeness=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(sorted(known))}."
     return RequestError(f"No scenario has the tag '{tag}'; {hint}")
 

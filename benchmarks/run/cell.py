@@ -31,6 +31,7 @@ from controllers import decision_log, registry
 from controllers.base import Controller, ControllerError, RunContext
 from controllers.time_limit import guarded
 from scenarios.demand.footways import footways
+from scenarios.incidents.incident import BLOCKING
 from scenarios.road_users import PERSON
 from scenarios.spec import Scenario
 from sim.engine.moments import Decisions, moments
@@ -46,8 +47,6 @@ ROAD_INTERVAL_S = 300.0
 RESET_LIMIT_S = 600.0
 #: A simulation is given at least this much processor time for a step, however short a decision may be, s.
 LEAST_STEP_LIMIT_S = 10.0
-#: Incidents that keep vehicles standing on their road whatever the signals do.
-BLOCKING = ("crash", "roadworks", "road_closure")
 
 
 @dataclass(frozen=True)
@@ -383,11 +382,11 @@ def _controller_record(cell: Cell, controller: Controller) -> results.Controller
         params=_params(controller),
         deterministic=controller.deterministic and not cell.charge_latency,
         observes=controller.observes,
-        loaded={**_own_file(cell.controller), **controller.provenance()},
+        loaded={**_controller_file_hash(cell.controller), **controller.provenance()},
     )
 
 
-def _own_file(spec: str) -> dict[str, str]:
+def _controller_file_hash(spec: str) -> dict[str, str]:
     """The hash of a user's own controller file: an edited one is another controller under the same name."""
     code = registry.files(spec).get("code")
     return {} if code is None else {"code_sha256": provenance.content_sha256(code)}

@@ -63,14 +63,14 @@ def _looked_at(spec: str, limit_s: float) -> _Look:
     key = spec, None if code is None else provenance.content_sha256(code)
     if key not in _LOOKS:
         try:
-            _LOOKS[key] = _Look(run_alone(_made, (spec, limit_s), limit_s + START_S if limit_s else None))
+            _LOOKS[key] = _Look(run_alone(_make_controller, (spec, limit_s), limit_s + START_S if limit_s else None))
         except AloneError as error:
             said = str(error)
             return _Look(problem=said if spec in said else f"Controller '{spec}' cannot be made: {said}")
     return _LOOKS[key]
 
 
-def _made(asked: tuple[str, float]) -> dict[str, str | Path]:
+def _make_controller(asked: tuple[str, float]) -> dict[str, str | Path]:
     spec, limit_s = asked
     controller = guarded(spec, limit_s, registry.make, spec)
     named = guarded(spec, limit_s, controller.depends_on)

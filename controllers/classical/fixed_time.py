@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from controllers.base import Controller, ControllerError
-from controllers.classical.timed_programs import own_control, runs_as_it_is
+from controllers.classical.timed_programs import network_control, runs_as_it_is
 from sim.native.timetables import SignalProgram
 from sim.network import Network, Signal
 from sim.observation import Observation
@@ -45,7 +45,7 @@ class ProgramController(Controller):
                             f"Signal '{signal.id}' runs a NEMA program, whose clearance times cannot be changed while "
                             f"SUMO runs it; use --timings native, or a controller that replaces it."
                         )
-                    decision = Decision(program=own_control(signal, timings, program))
+                    decision = Decision(program=network_control(signal, timings, program))
                     self.timetable.append((time_s, signal.id, decision))
 
     def act(self, observation: Observation) -> Mapping[str, Decision | int]:

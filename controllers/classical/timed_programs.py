@@ -94,7 +94,7 @@ def retimed(signal: Signal, timings: Timings, program: SignalProgram | None = No
     return with_greens(signal, [a + b for a, b in zip(least_s, shares_s, strict=True)], timings, program)
 
 
-def own_control(signal: Signal, timings: Timings, program: SignalProgram) -> Program:
+def network_control(signal: Signal, timings: Timings, program: SignalProgram) -> Program:
     """A native program under ``timings`` that keeps its type: greens of an adaptive one keep their bounds."""
     static = retimed(signal, timings, program)
     if program.type == "static":

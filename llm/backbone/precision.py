@@ -37,7 +37,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def told_out_of_memory(sentence: Exception) -> Iterator[None]:
+def out_of_memory_as(sentence: Exception) -> Iterator[None]:
     """Raise ``sentence`` in place of any error within that says that the memory is out."""
     try:
         yield
@@ -71,7 +71,7 @@ def lowered(model: Any) -> Any:
     no_memory = BackboneError(
         "The memory does not hold the model's second copy in bf16; give precision=fp32, or fewer layers."
     )
-    with told_out_of_memory(no_memory):
+    with out_of_memory_as(no_memory):
         copied = copy.deepcopy(model)
         for part in _multiplying(copied):
             part.to(torch.bfloat16)

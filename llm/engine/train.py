@@ -18,7 +18,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArgumen
 
 from llm.backbone import cards
 from llm.backbone.loading import Backbone, load
-from llm.backbone.precision import BF16, resolve, told_out_of_memory
+from llm.backbone.precision import BF16, out_of_memory_as, resolve
 from llm.engine import run_folder
 from llm.engine.adapt import adapted, check_fits, check_start, quick, save_adapter
 from llm.engine.head_training import about_base, fit_frozen, plain_head, scaled_to_some
@@ -100,7 +100,7 @@ def train(
             f"Training ran out of memory; give a smaller batch than {training.batch} or fewer layers, with another run "
             "folder, or go on from the last checkpoint with the same command where there is more memory."
         )
-        with told_out_of_memory(no_memory):
+        with out_of_memory_as(no_memory):
             curriculum.begin()
             metrics = work.frozen() if training.method == "frozen" else work.tuned()
         counts = {"train_records": len(data["train"]), "taught_records": len(curriculum.train)}

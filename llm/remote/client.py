@@ -101,7 +101,7 @@ class EndpointClient:
             EndpointError: a replay lacks an answer, or recording or ledger cannot be written.
         """
         keys = [wire.request_key(question, self.options, self.system) for question in questions]
-        known = {key: entry for key in keys if (entry := self._known(key)) is not None}
+        known = {key: entry for key in keys if (entry := self._recorded_answer(key)) is not None}
         self.recorded += sum(key in known for key in keys)
         if self.options.replay is not None:
             for key, question in zip(keys, questions, strict=True):
@@ -109,15 +109,15 @@ class EndpointClient:
                     raise EndpointError(self._missing(question))
         else:
             new = {key: question for key, question in zip(keys, questions, strict=True) if key not in known}
-            known |= self._asked(new, unasked)
+            known |= self._ask_server(new, unasked)
         return [self._answer(known[key], question) for key, question in zip(keys, questions, strict=True)]
 
-    def _known(self, key: str) -> Recorded | None:
+    def _recorded_answer(self, key: str) -> Recorded | None:
         """What the recording says; a failure counts in a replay only, otherwise it is worth another try."""
         entry = self._recording.get(key) if self._recording else None
         return None if entry and entry.text is None and self.options.replay is None else entry
 
-    def _asked(self, questions: dict[str, Question], unasked: Answer | None) -> dict[str, Recorded]:
+    def _ask_server(self, questions: dict[str, Question], unasked: Answer | None) -> dict[str, Recorded]:
         """Ask the server; equal questions are asked once."""
         if not questions:
             return {}
@@ -127,7 +127,7 @@ class EndpointClient:
             entries = dict(zip(questions, self._there.run(self._batch(questions)), strict=True))
         if self._recording is not None:
             self._recording.add(entries.values())
-            entries = {key: self._known(key) or entry for key, entry in entries.items()}
+            entries = {key: self._recorded_answer(key) or entry for key, entry in entries.items()}
         return entries
 
     def _answer(self, entry: Recorded, question: Question) -> Answer:

@@ -220,7 +220,7 @@ def read_reply(text: str) -> Reply:
 
 def failure(status: int, headers: Mapping[str, str], text: str) -> RequestError:
     """What a status other than 200 means."""
-    said = _said(text)
+    said = _server_message(text)
     detail = f"status {status}: {said}" if said else f"status {status}"
     if status == 429:
         return RequestError("rate_limited", detail, True, retry_after_s(headers), status)
@@ -231,7 +231,7 @@ def failure(status: int, headers: Mapping[str, str], text: str) -> RequestError:
     return RequestError("refused", detail, status=status)
 
 
-def _said(text: str) -> str:
+def _server_message(text: str) -> str:
     """The server's own words, where it has any in one of the usual places."""
     try:
         found = json.loads(text)
@@ -272,9 +272,9 @@ def read_phase(text: str, phases: int, mode: str, cut: bool = False) -> Answer:
     letter = _letter(text, mode)
     if letter is None:
         why = "was cut off; raise answer_tokens" if cut else "names no phase"
-        return Answer(reason="invalid", detail=f"the answer {_shown(text)} {why}")
+        return Answer(reason="invalid", detail=f"the answer {_short_repr(text)} {why}")
     if letter not in letters:
-        return Answer(reason="invalid", detail=f"the answer {_shown(text)} names none of the phases {letters}")
+        return Answer(reason="invalid", detail=f"the answer {_short_repr(text)} names none of the phases {letters}")
     return Answer(phase=letters.index(letter))
 
 
@@ -288,6 +288,6 @@ def _letter(text: str, mode: str) -> str | None:
     return bare[1].upper() if bare else None
 
 
-def _shown(text: str) -> str:
+def _short_repr(text: str) -> str:
     short = " ".join(text.split())
     return repr(short if len(short) <= 60 else f"{short[:60]}...")

@@ -41,7 +41,7 @@ class RowLearner(Answerer):
         if not self._models:
             raise TaskError(f"{type(self).__name__} has learnt nothing yet; call fit() with lessons first.")
         inputs = self._inputs(questions)
-        said = np.stack([np.stack([_said(m, inputs) for m in models], axis=-1) for models in self._models], axis=1)
+        said = np.stack([np.stack([_predicted(m, inputs) for m in models], axis=-1) for models in self._models], axis=1)
         kind = self.task.answer
         rows = len(inputs)
         if isinstance(kind, Quantiles):
@@ -72,7 +72,7 @@ class RowLearner(Answerer):
         return scaled, weights
 
 
-def _said(model: Any, inputs: Floats) -> Floats:
+def _predicted(model: Any, inputs: Floats) -> Floats:
     if hasattr(model, "predict_proba"):
         values: Floats = model.predict_proba(inputs)[:, list(model.classes_).index(1.0)]
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from scenarios.common.files import FileError, read_bytes
+from scenarios.common.names import close_names
 
 #: Largest experiment file, bytes.
 MOST_BYTES = 1_000_000
@@ -91,7 +91,7 @@ def _sentence(where: str, kind: type[BaseModel], error: Any) -> str:
     key = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         known = _keys(kind, path[:-1])
-        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        near = close_names(path[-1], known, least_likeness=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known) or 'none'}."
         return f"{where}: there is no key '{key}'; {hint}"
     said = error["msg"].rstrip(".")

@@ -12,7 +12,6 @@ What stands before the first colon decides: if it ends in ``.py`` it is a file, 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -26,6 +25,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from scenarios.common.errors import shorten
+from scenarios.common.names import close_names
 
 Kind = TypeVar("Kind")
 #: Letters of an error of a plug-in's own.
@@ -57,7 +57,7 @@ class Plugin(Generic[Kind]):
     def unknown(self, name: str, known: Iterable[str]) -> Exception:
         """The error for a name that none of the known ones is."""
         known = list(known)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        near = close_names(name, known, least_likeness=0.4)
         hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(known)}."
         return self.error(
             f"There is no {self.noun} '{name}'; {hint} A file of your own is my_file.py:My{self.base.__name__}."
@@ -143,7 +143,7 @@ class Plugin(Generic[Kind]):
         kind = getattr(module, class_name, None)
         if kind is None:
             there = self._classes_in(module)
-            near = difflib.get_close_matches(class_name, there, n=1, cutoff=0.0) or there
+            near = close_names(class_name, there, least_likeness=0.0) or there
             hint = f"did you mean '{near[0]}'?" if near else f"it holds no {self.noun}."
             raise self.error(f"There is no class '{class_name}' in {where}; {hint}")
         if not (isinstance(kind, type) and issubclass(kind, self.base)):

@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASC
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(['’ \u00a0\u202f])\d{3})(?:\1\d{3})*(?:[.,]\d*)?", re.ASCII)
 
 
-def shown(text: str) -> str:
+def cell_text(text: str) -> str:
     """A text of the file in a message: cut, and without characters that break a line."""
     plain = "".join(c if c.isprintable() else "?" for c in text)
     return plain if len(plain) <= 60 else f"{plain[:57]}..."
@@ -80,7 +80,7 @@ def read_table(file: Path, what: str) -> Table:
     _, names = next(rows, (0, []))
     columns = tuple(name.casefold() for name in names)
     if twice := [name for name in columns if name and columns.count(name) > 1]:
-        raise ScenarioError(f"{where} names the column '{shown(twice[0])}' twice; keep one of the two.")
+        raise ScenarioError(f"{where} names the column '{cell_text(twice[0])}' twice; keep one of the two.")
     found = []
     for line, cells in rows:
         _check_cells(f"{where}, line {line}", cells, columns, delimiter)
@@ -95,7 +95,7 @@ def _check_cells(where: str, cells: Sequence[str], columns: Sequence[str], delim
         raise ScenarioError(f"{where}: {_misfit(cells, columns, delimiter)}")
     for name, cell in zip(columns, cells, strict=True):
         if cell and not name:
-            raise ScenarioError(f"{where}: '{shown(cell)}' stands in a column without a name; name or remove it.")
+            raise ScenarioError(f"{where}: '{cell_text(cell)}' stands in a column without a name; name or remove it.")
 
 
 def _misfit(cells: Sequence[str], columns: Sequence[str], delimiter: str) -> str:
@@ -226,7 +226,7 @@ def marks_of(table: Table, columns: Sequence[str], where: str) -> Marks:
     if len(lines) == 2:
         (first, one), (second, other) = sorted(lines.values())
         raise ScenarioError(
-            f"{where} writes numbers in two ways, as '{shown(one)}' in line {first} and '{shown(other)}' in line "
-            f"{second}; write all with the same decimal mark."
+            f"{where} writes numbers in two ways, as '{cell_text(one)}' in line {first} and '{cell_text(other)}' in "
+            f"line {second}; write all with the same decimal mark."
         )
     return Marks(next(iter(lines), "." if table.delimiter == "," else None))

@@ -16,7 +16,6 @@ at midnight (23:45 to 00:00 or 24:00); what comes after it is 24:00 to 24:15.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections import defaultdict
@@ -27,7 +26,8 @@ from pathlib import Path
 
 from scenarios.common.clock import format_seconds
 from scenarios.common.input_files import scan
-from scenarios.counts.csv_file import AmbiguousError, Marks, marks_of, read_table, shown
+from scenarios.common.names import close_names
+from scenarios.counts.csv_file import AmbiguousError, Marks, cell_text, marks_of, read_table
 from scenarios.spec import ScenarioError
 
 NEEDED = ("begin_s", "end_s", "vehicles")
@@ -121,7 +121,9 @@ def read_detectors(file: Path) -> dict[str, Detector]:
         if tag in _DETECTORS and lane:
             name = attributes.get("id", "")
             if name in found:
-                raise ScenarioError(f"Detectors file {file} has two detectors '{shown(name)}'; give each its own id.")
+                raise ScenarioError(
+                    f"Detectors file {file} has two detectors '{cell_text(name)}'; give each its own id."
+                )
             found[name] = Detector(lane.rpartition("_")[0], lane)
 
     scan(file, "Detectors file", visit)
@@ -150,7 +152,7 @@ def _check_columns(file: Path, names: Sequence[str], has_detectors: bool) -> Non
             f"Counts file {file} counts by detector; give SUMO's file of the detectors with --detectors, "
             "so that their roads are known."
         )
-    found = ", ".join(f"'{shown(name)}'" for name in names[:12] if name) or "nothing"
+    found = ", ".join(f"'{cell_text(name)}'" for name in names[:12] if name) or "nothing"
     listed = " and ".join(f"'{name}'" for name in missing)
     raise ScenarioError(
         f"Counts file {file} has no column {listed}; its first line must name {where}, {', '.join(NEEDED)} "
@@ -175,7 +177,7 @@ class _Reader:
             raise ScenarioError(f"{where}: speed_mps is {speed:g}, faster than any car; give metres per second.")
         vehicles = self._number(where, cells, "vehicles")
         source = cells["edge" if self.detectors is None else "detector"]
-        detector = None if self.detectors is None else _known_detector(where, source, self.detectors)
+        detector = None if self.detectors is None else _detector_named(where, source, self.detectors)
         edge = detector.edge if detector else source
         _check_edge(where, edge, self.lanes)
         return _Row(Count(edge, begin_s, end_s, vehicles, speed, line), detector, source)
@@ -187,7 +189,9 @@ class _Reader:
             end_s = _DAY_S  # 23:45 to 00:00 ends at midnight
         if end_s <= begin_s:
             hint = " (after midnight the clock goes on: 24:15)" if ":" in end and end_s < begin_s else ""
-            raise ScenarioError(f"{where}: end_s ({shown(end)}) must be later than begin_s ({shown(begin)}){hint}.")
+            raise ScenarioError(
+                f"{where}: end_s ({cell_text(end)}) must be later than begin_s ({cell_text(begin)}){hint}."
+            )
         return begin_s, end_s
 
     def _time_s(self, where: str, key: str, text: str) -> float:
@@ -212,7 +216,7 @@ class _Reader:
             ) from None
         if value is None or not math.isfinite(value) or value < 0:
             zeros = ", without leading zeros" if re.match("0[0-9]", text) else ""
-            raise ScenarioError(f"{where}: {key} is '{shown(text)}'; give {asked}{zeros}.")
+            raise ScenarioError(f"{where}: {key} is '{cell_text(text)}'; give {asked}{zeros}.")
         return value
 
 
@@ -220,7 +224,7 @@ def _clock_s(where: str, key: str, text: str) -> float:
     """Seconds of HH:MM or HH:MM:SS; hours of 24 and more are on the following days."""
     match = re.fullmatch(r"(\d{1,3}):(\d{1,2})(?::(\d{1,2}(?:\.\d*)?))?", text, re.ASCII)
     if match is None:
-        raise ScenarioError(f"{where}: {key} is '{shown(text)}'; give seconds of 0 or more, HH:MM or HH:MM:SS.")
+        raise ScenarioError(f"{where}: {key} is '{cell_text(text)}'; give seconds of 0 or more, HH:MM or HH:MM:SS.")
     hours, minutes, second = int(match[1]), int(match[2]), float(match[3] or 0)
     if minutes >= 60 or second >= 60:
         wrong = "minutes" if minutes >= 60 else "seconds"
@@ -228,20 +232,20 @@ def _clock_s(where: str, key: str, text: str) -> float:
     return 3600.0 * hours + 60.0 * minutes + second
 
 
-def _known_detector(where: str, name: str, detectors: Mapping[str, Detector]) -> Detector:
+def _detector_named(where: str, name: str, detectors: Mapping[str, Detector]) -> Detector:
     if name not in detectors:
         hint = _nearest(name, detectors)
-        raise ScenarioError(f"{where}: there is no detector '{shown(name)}' in the detectors' file; {hint}")
+        raise ScenarioError(f"{where}: there is no detector '{cell_text(name)}' in the detectors' file; {hint}")
     return detectors[name]
 
 
 def _check_edge(where: str, edge: str, lanes: Mapping[str, int]) -> None:
     if edge not in lanes:
-        raise ScenarioError(f"{where}: the network has no road '{shown(edge)}' for cars; {_nearest(edge, lanes)}")
+        raise ScenarioError(f"{where}: the network has no road '{cell_text(edge)}' for cars; {_nearest(edge, lanes)}")
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = close_names(name, known, most=3, least_likeness=0.5)
     return f"did you mean {' or '.join(near)}?" if near else f"it has such as {', '.join(sorted(known)[:3])}."
 
 

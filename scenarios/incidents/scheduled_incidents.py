@@ -5,7 +5,6 @@ Pure data: ``sim/incidents/events.py`` makes them happen. The same seed gives th
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -14,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from scenarios.common.names import close_names
 from scenarios.common.randomness import generator
 from scenarios.incidents.draws import Draws
 from scenarios.incidents.incident import ScheduledIncident
@@ -173,4 +173,4 @@ class _Check:
 
 
 def _nearest(edge: str, known: Collection[str]) -> str:
-    return difflib.get_close_matches(edge, sorted(known), n=1, cutoff=0.0)[0]
+    return close_names(edge, sorted(known), least_likeness=0.0)[0]

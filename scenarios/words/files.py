@@ -46,7 +46,7 @@ class OwnBulletins:
     problems: tuple[str, ...]
 
 
-def own_bulletins(file: Path) -> OwnBulletins:
+def read_bulletins(file: Path) -> OwnBulletins:
     """Read a user's bulletins: columns or keys ``time`` (seconds, or HH:MM), ``source`` and ``text``.
 
     A row that cannot be used is left out with a sentence; the others are read.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scenarios.common.errors import ScenarioError
+from scenarios.common.names import close_names
 from scenarios.words.truth import TYPES
 
 
@@ -52,7 +52,7 @@ def mix(name: str) -> Mix:
     """
     if name in MIXES:
         return MIXES[name]
-    near = difflib.get_close_matches(name, MIXES, n=1, cutoff=0.4)
+    near = close_names(name, MIXES, least_likeness=0.4)
     hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(MIXES)}."
     raise ScenarioError(f"There is no mix of bulletins '{name}'; {hint}")
 

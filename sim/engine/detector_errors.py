@@ -24,7 +24,7 @@ class DetectorFaults:
         self.noise, self.seed = errors.noise, seed
         self.dead: NDArray[np.bool_] = np.random.default_rng([seed, 7]).random(lanes) < errors.outage_share
 
-    def seen(self, state: dict[str, Any], time_s: float) -> dict[str, Any]:
+    def with_errors(self, state: dict[str, Any], time_s: float) -> dict[str, Any]:
         """The readings with noise."""
         if not self.noise:
             return state

@@ -156,7 +156,7 @@ class Simulation:
                 "waiting_persons": persons,
             }
         self._read_detectors(readings)
-        state = self.faults.seen({name: getattr(readings, name) for name in shapes}, self.time_s)
+        state = self.faults.with_errors({name: getattr(readings, name) for name in shapes}, self.time_s)
         lane_ok = ~self.faults.dead
         dead = self.events.dead_lanes(self.time_s) if self.events else ()
         if dead:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.common.names import close_names
 from sim.network import Signal
 from sim.observation import Observation
 
@@ -31,7 +31,7 @@ def phases_in_order(signals: Sequence[Signal], action: Any) -> dict[int, int]:
     entries = _entries(action)
     if len(entries) != len(signals):
         raise ActionError(
-            f"The action {_shown(action)} has {len(entries)} {'entry' if len(entries) == 1 else 'entries'} for "
+            f"The action {_short_repr(action)} has {len(entries)} {'entry' if len(entries) == 1 else 'entries'} for "
             f"{_count(signals)}; give one phase for each, in the order of network.controllable."
         )
     return {signal.index: _phase(signal, entry) for signal, entry in zip(signals, entries, strict=True)}
@@ -48,12 +48,12 @@ def phases_by_agent(signals: Mapping[str, Signal], actions: Any) -> dict[int, in
         ActionError: an unknown agent, or an action that is no phase of its signal.
     """
     if not isinstance(actions, Mapping):
-        raise ActionError(f"The actions are {_shown(actions)}; give a mapping from agent to phase.")
+        raise ActionError(f"The actions are {_short_repr(actions)}; give a mapping from agent to phase.")
     for name in actions:
         if name not in signals:
-            near = difflib.get_close_matches(str(name), signals, n=1, cutoff=0.5)
+            near = close_names(str(name), signals, least_likeness=0.5)
             hint = f"did you mean '{near[0]}'?" if near else f"there are such as '{next(iter(signals))}'."
-            raise ActionError(f"There is no agent {_shown(name)}; {hint}")
+            raise ActionError(f"There is no agent {_short_repr(name)}; {hint}")
     return {signals[name].index: _phase(signals[name], action) for name, action in actions.items()}
 
 
@@ -79,7 +79,7 @@ def _phase(signal: Signal, value: Any) -> int:
     asked = f"give an integer from 0 to {phases - 1}"
     entry = entries[0] if len(entries) == 1 else value
     if isinstance(entry, bool) or not isinstance(entry, int):
-        raise ActionError(f"The action for signal '{signal.id}' is {_shown(entry)}, no integer; {asked}.")
+        raise ActionError(f"The action for signal '{signal.id}' is {_short_repr(entry)}, no integer; {asked}.")
     if not 0 <= entry < phases:
         raise ActionError(f"The action for signal '{signal.id}' is {entry}, but it has {phases} phases; {asked}.")
     return entry
@@ -98,13 +98,13 @@ def _plain(value: Any) -> Any:
     try:
         return value.tolist() if hasattr(value, "tolist") else value
     except (ValueError, TypeError, RuntimeError) as error:  # tensors that hold no values here
-        raise ActionError(f"The action {_shown(value)} cannot be read as numbers ({str(error)[:80]}).") from error
+        raise ActionError(f"The action {_short_repr(value)} cannot be read as numbers ({str(error)[:80]}).") from error
 
 
 def _count(signals: Sequence[Signal]) -> str:
     return f"{len(signals)} signal{'' if len(signals) == 1 else 's'}"
 
 
-def _shown(value: Any) -> str:
+def _short_repr(value: Any) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."

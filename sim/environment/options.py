@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypedDict
@@ -10,6 +9,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.common.names import close_names
 from scenarios.spec import ScenarioError
 from sim.environment.rewards import SCOPES, RewardFunction
 from sim.network import Network, Signal
@@ -65,7 +65,7 @@ class EnvOptions:
         names = [field.name for field in fields(cls)]
         for name in changes:
             if name not in names:
-                near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+                near = close_names(name, names, least_likeness=0.4)
                 hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(names)}."
                 raise ScenarioError(f"An environment has no option '{name}'; {hint}")
         made = replace(options or cls(), **changes)

@@ -128,19 +128,19 @@ class Reward:
             if self.scope == "global":
                 return np.full(len(self.signals), self.total(facts))
             return named.values(facts)[list(self.signals)] / named.scale
-        values = self._own(facts)
+        values = self._user_reward(facts)
         return np.full(len(self.signals), values.sum()) if values.ndim == 0 or self.scope == "global" else values
 
     def total(self, facts: RewardFacts) -> float:
         """One number for all."""
         if not isinstance(self.reward, str):
-            return float(self._own(facts).sum())
+            return float(self._user_reward(facts).sum())
         named = REWARDS[self.reward]
         if self.reward == "delay" and self.scope == "global":
             return -facts.delay_veh_s / named.scale
         return float(named.values(facts)[list(self.signals)].sum() / named.scale)
 
-    def _own(self, facts: RewardFacts) -> Floats:
+    def _user_reward(self, facts: RewardFacts) -> Floats:
         assert not isinstance(self.reward, str)
         values = np.asarray(self.reward(facts), float)
         if values.shape not in ((), (len(self.signals),)) or not np.isfinite(values).all():

@@ -201,16 +201,16 @@ def test_hashes_of_scenarios_with_usual_drivers_and_detectors_stay(short: Scenar
 def test_noise_has_its_size_and_repeats() -> None:
     faults = DetectorFaults(DetectorErrors(noise=0.3), lanes=5000, seed=4)
     state = {"queue_veh": np.full(5000, 10.0), "zone_veh": np.zeros((5000, 3)), "wait_s": np.full(5000, 7.0)}
-    seen = faults.seen(state, 100.0)
+    seen = faults.with_errors(state, 100.0)
     assert seen["queue_veh"].mean() == pytest.approx(10.0, abs=0.2)
     assert seen["queue_veh"].std() == pytest.approx(3.0, abs=0.2)
     assert (seen["zone_veh"] == 0).all()
     assert seen["wait_s"] is state["wait_s"]
     assert (state["queue_veh"] == 10.0).all()
     again = DetectorFaults(DetectorErrors(noise=0.3), lanes=5000, seed=4)
-    assert (again.seen(state, 100.0)["queue_veh"] == seen["queue_veh"]).all()
-    assert (again.seen(state, 105.0)["queue_veh"] != seen["queue_veh"]).any()
-    assert (faults.seen({"queue_veh": np.full(9, 1.0)}, 1.0)["queue_veh"] >= 0).all()
+    assert (again.with_errors(state, 100.0)["queue_veh"] == seen["queue_veh"]).all()
+    assert (again.with_errors(state, 105.0)["queue_veh"] != seen["queue_veh"]).any()
+    assert (faults.with_errors({"queue_veh": np.full(9, 1.0)}, 1.0)["queue_veh"] >= 0).all()
 
 
 def test_outages_hit_their_share_and_other_lanes_with_another_seed() -> None:

@@ -38,7 +38,12 @@ def reading(drivers: dict[str, tuple[str, float, float, float]]) -> Detectors:
         getSpeed=column(2),
         getWaitingTime=column(3),
     )
-    conn = SimpleNamespace(vehicle=vehicle, inductionloop=SimpleNamespace(getLastIntervalVehicleNumber=lambda _: 0))
+    conn = SimpleNamespace(
+        vehicle=vehicle,
+        inductionloop=SimpleNamespace(getLastIntervalVehicleNumber=lambda _: 0),
+        edge=SimpleNamespace(getLastStepPersonIDs=lambda _: ()),
+        person=SimpleNamespace(getNextEdge=None, getSpeed=None, getWaitingTime=None),
+    )
     upstream = Reach("up_0", 150.0, 100.0, 0.5)
     reach = ((Reach("n_0", 0.0, 150.0, 1.0), upstream), (Reach("n_1", 0.0, 150.0, 1.0), upstream))
     network = crossing(reach=(*reach, (Reach("w_0", 0.0, 150.0, 1.0),)))

@@ -21,8 +21,10 @@ def short(name: str = "cologne1", minutes: float = 2, **changes: object):  # typ
     return whole.with_(end_s=whole.begin_s + 60 * minutes, **changes)
 
 
-@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+@pytest.mark.parametrize("env_id", ["greenloop/Cologne1-v0", "greenloop/Cologne3-v0"])
 def test_check_env(env_id: str) -> None:
+    """One signal is asked for a number, several for a list; the other networks differ in size alone."""
+    assert env_id in ENVIRONMENTS
     environment = gymnasium.make(env_id)
     check_env(environment.unwrapped, skip_render_check=True)
     environment.close()

@@ -115,11 +115,11 @@ def facts(prompt: str) -> list[Fact]:
         if (report := _REPORT.match(line)) is not None:
             found.append(Fact("report", "", report[2], "\n".join(before + after)))
         else:
-            found += [replace(fact, without="\n".join([*before, fact.without, *after])) for fact in _said(line)]
+            found += [replace(fact, without="\n".join([*before, fact.without, *after])) for fact in _line_facts(line)]
     return found
 
 
-def _said(line: str) -> list[Fact]:
+def _line_facts(line: str) -> list[Fact]:
     """The facts of one line, each with the line without it; where several tell of a phase's traffic, also together."""
     phase = line[-1]
     words = [match.groups() for word in line.split(" ") if (match := _FACT.fullmatch(word))]
@@ -149,7 +149,7 @@ def _says(kind: str, value: str) -> bool:
     return kind in NOTHING and value != str(NOTHING[kind])
 
 
-def _shown(prompt: str) -> str:
+def _green_letter(prompt: str) -> str:
     """The letter of the phase that is green, or ``none``."""
     return next((line[-1] for line in prompt.split("\n") if line.startswith("green")), "none")
 
@@ -177,7 +177,7 @@ def _sentence(prompt: str, chosen: int, effects: Sequence[Effect]) -> str:
         return f"{letter}, because {because}; no single fact decided it."
     first = deciding[0]
     other = chr(65 + first.instead)
-    instead = f"stayed at {other}" if other == _shown(prompt) else f"chosen {other}"
+    instead = f"stayed at {other}" if other == _green_letter(prompt) else f"chosen {other}"
     return f"{letter}, because {because}; without {_name(first.fact, letter)} it would have {instead}."
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm.tasks.decide.prompt import intergreen_s, priority_shares, protected_exits, report_places
+from scenarios.incidents.incident import BLOCKING
 from sim.network import Network, Signal
 from sim.observation import Observation
 from sim.timings import NATIVE, Timings
@@ -164,7 +165,7 @@ def _report_facts(network: Network, signal: Signal, observation: Observation) ->
     found = [[0.0, 0.0, 0.0] for _ in signal.phases]
     for report, after, phases in report_places(network, signal, observation):
         share = report.blocked_lanes / report.total_lanes if report.blocked_lanes and report.total_lanes else 1.0
-        blocks = report.type in ("crash", "roadworks", "road_closure")
+        blocks = report.type in BLOCKING
         for phase in phases:
             if blocks:
                 found[phase][int(after)] = max(found[phase][int(after)], share)

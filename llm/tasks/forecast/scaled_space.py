@@ -34,8 +34,8 @@ _REPORT_UNITS = {"blocked_min": 10.0, "surge_veh": 50.0, "surge_min": 10.0}
 
 def anchors(fields: Floats) -> tuple[Floats, Floats]:
     """The plain forecast and its noise, both (A, horizons, targets), from fields (A, len(FIELDS))."""
-    rate = _known_mean(column(fields, "flow_15_veh_h"), column(fields, "flow_run_veh_h"))
-    recent = _known_mean(column(fields, "queue_5_veh"), column(fields, "queue_run_veh"))
+    rate = _mean_of_measured(column(fields, "flow_15_veh_h"), column(fields, "flow_run_veh_h"))
+    recent = _mean_of_measured(column(fields, "queue_5_veh"), column(fields, "queue_run_veh"))
     horizon_h = np.array(HORIZONS_MIN) / 60
     flow = np.repeat(rate[:, None], len(horizon_h), axis=1)
     queue = np.repeat(recent[:, None], len(horizon_h), axis=1)
@@ -129,7 +129,7 @@ def pinball(came: Floats, quantiles: Floats, levels: Sequence[float]) -> Floats:
     return loss
 
 
-def _known_mean(first: Floats, second: Floats) -> Floats:
+def _mean_of_measured(first: Floats, second: Floats) -> Floats:
     """The mean of two measurements, or the one that is known, or 0."""
     both = np.stack([first, second])
     known = ~np.isnan(both)

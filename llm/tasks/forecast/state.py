@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from llm.tasks.decide.prompt import MAX_REPORTS, phase_letters, reached_roads
 from llm.tasks.forecast.prompt import Place, forecast_prompt, without_reports_text
 from llm.tasks.questions import Question
+from scenarios.incidents.incident import BLOCKING
 from sim.network import Network, Signal
 from sim.observation import Observation, Report
 
@@ -57,7 +58,6 @@ REPORT_FIELDS = (
 #: Columns of ``ForecastState.fields``; NaN where detectors do not tell.
 FIELDS = TRAFFIC_FIELDS + REPORT_FIELDS
 _SIDES = ("on", "before", "after")
-_BLOCKING = ("crash", "roadworks", "road_closure")
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ def _report_fields(places: Sequence[Place], approaches: int, now_s: float) -> Fl
         report = place.report
         since_min = min(max((now_s - report.clock_s) / 60, 0.0), 60.0)
         values: dict[str, float] = {}
-        if report.type in _BLOCKING:
+        if report.type in BLOCKING:
             values["blocked_min"] = since_min
             if report.cleared:
                 values[f"cleared_{place.side}"] = 1.0

@@ -79,7 +79,7 @@ class TfIdf(Answerer):
                 parts = np.split(yes, np.cumsum([len(rows) for rows in wanted])[:-1])
                 for own, page, rows, values in zip(said, pages, wanted, parts, strict=True):
                     own[rows] = values
-                    own[_not_said(page, slot)] = 1 - values.max(initial=0.0)
+                    own[_null_options(page, slot)] = 1 - values.max(initial=0.0)
         return np.clip(np.concatenate(said), 1e-6, 1 - 1e-6)
 
     def _fitted(self, texts: list[str], right: list[str], fixed: bool) -> Any:
@@ -96,7 +96,7 @@ class TfIdf(Answerer):
         return make_pipeline(words, model).fit(texts, right)
 
 
-def _not_said(page: Sheet, slot: str) -> list[int]:
+def _null_options(page: Sheet, slot: str) -> list[int]:
     return [k for k, option in enumerate(page.options) if option.slot == slot and option.value is None]
 
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from benchmarks.cli import explain as explain_cli
 from benchmarks.cli.explain import ExplainError
+from benchmarks.networks.prompt_legend import LEGEND, legend, served
 from controllers.base import ControllerError
 from controllers.learnt.language_model import LanguageModel
 from llm.backbone import cards
 from llm.backbone.loading import load
 from llm.tasks.decide.attribution import explain, facts
-from llm.tasks.decide.legend import LEGEND, legend, served
 from llm.tasks.decide.prompt import CUE, PromptError, signal_prompt
 from llm.tasks.decide.scorer import PhaseScorer, letter_ids
 from scenarios import registry

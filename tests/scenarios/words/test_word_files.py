@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scenarios.common.errors import ScenarioError
-from scenarios.words.files import WordsError, labelled, own_bulletins
+from scenarios.words.files import WordsError, labelled, read_bulletins
 from scenarios.words.gazetteer import Gazetteer, invented
 from scenarios.words.mixes import MIXES, mix, shares
 from scenarios.words.truth import TYPES, Bulletin
@@ -41,11 +41,11 @@ def test_bulletins_of_ones_own(tmp_path: Path) -> None:
     table = write(
         tmp_path, "own.csv", "time,source,text", '07:30,police,"Crash, Mill Street"', "90.5,,Rain", "25:00,radio,x"
     )
-    found = own_bulletins(table)
+    found = read_bulletins(table)
     assert found.bulletins == (Bulletin(27_000.0, "police", "Crash, Mill Street"), Bulletin(90.5, "unknown", "Rain"))
     assert found.problems == (f"{table}, line 4: the time '25:00' is none; give seconds from 0 on, or HH:MM.",)
     lines = write(tmp_path, "own.jsonl", {"time": 60, "source": "radio", "text": "é\x00"}, "{", "[1]", {"time": 1}, "")
-    found = own_bulletins(lines)
+    found = read_bulletins(lines)
     assert [bulletin.text for bulletin in found.bulletins] == ["é\x00"]
     assert len(found.problems) == 3
     assert "line 4: there is no text" in found.problems[2]
@@ -64,7 +64,7 @@ def test_files_that_cannot_be_read(name: str, content: bytes | None, sentence: s
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ScenarioError, match=sentence):
-        own_bulletins(tmp_path / name)
+        read_bulletins(tmp_path / name)
 
 
 def test_placeholders_are_filled_from_the_gazetteer(tmp_path: Path) -> None:

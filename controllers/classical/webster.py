@@ -63,6 +63,12 @@ class Webster(ProgramController):
         signals = {signal.id: signal for signal in network.controllable}
         if not greens_s:
             names = ", ".join(f"'{name}'" for name in list(signals)[:3]) or "none that can be controlled"
+            matched = _one_connection_per_link(network.net_file)
+            if signals and not any(matched.get(name) == signal.links for name, signal in signals.items()):
+                raise ControllerError(
+                    f"webster: SUMO's tool cannot time any signal of {network.net_file} (signals {names}): it needs "
+                    "exactly one connection for each link of a signal; use another controller there."
+                )
             raise ControllerError(
                 f"webster: SUMO's tool wrote no program for {network.net_file} (signals {names}); "
                 "check that routes pass the signals within the hour."

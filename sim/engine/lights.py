@@ -167,15 +167,15 @@ class Lights:
     def audit(self) -> None:
         """Look at the lights of every program that may have changed them, and note when the next one may.
 
-        A switch due at second t happens in the step that begins at t, and so shows at t + 1.
+        A switch due at t happens in the step within which t lies, and so shows at its end.
         """
         light = self.conn.trafficlight
         for signal_id, look_s in self._look_s.items():
             if look_s <= self.time_s and signal_id not in self.machines:
                 self._pass_guarded_time(signal_id)
                 self.auditors[signal_id].see(light.getRedYellowGreenState(signal_id), self.time_s)
-                # delay_based plans in fractions of a second; the step that reaches them makes the switch
-                self._look_s[signal_id] = math.ceil(max(light.getNextSwitch(signal_id), self.time_s)) + 1
+                # Adaptive types plan in fractions of a second; the step within which such a time lies makes the switch.
+                self._look_s[signal_id] = math.floor(max(light.getNextSwitch(signal_id), self.time_s)) + 1
                 self._set_deadline(signal_id)
         self._plan_looks()
 

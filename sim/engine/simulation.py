@@ -183,7 +183,7 @@ class Simulation:
         lanes = ((readings.queue_veh > 0) | (readings.zone_veh[:, 0] > 0)).tolist()
         walks = (readings.waiting_persons > 0).tolist()
         called: dict[str, list[bool]] = {}
-        for signal in self.network.signals:
+        for signal in self.network.controllable:  # railway signals have no program, so no links that could be counted
             links = [False] * signal.links
             for movement in signal.movements:
                 links[movement.link] |= lanes[movement.lane]

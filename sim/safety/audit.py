@@ -10,6 +10,9 @@ from sim.network import Signal
 from sim.safety.rights import NativeRights
 from sim.timings import Timings
 
+#: SUMO's letters for a light that blinks or is dark: vehicles give way, as at a junction without lights.
+OFF = frozenset("oO")
+
 
 class Auditor:
     """Follows one signal's lights, whoever runs them.
@@ -17,7 +20,8 @@ class Auditor:
     ``violations``: ``no_yellow`` (green to red at once or after too short a yellow), ``min_green`` (a link's green was
     too short), ``foes`` (a foe pair that the native programs never show), ``give_way`` (one that they show only with
     one link giving way). Those under the signal state machine stand apart, in ``machine_violations``: there should be
-    none. Lights for people on foot have no yellow.
+    none. Lights for people on foot have no yellow. A light that is switched off (``o``, ``O``) stops nobody, so a green
+    may change to it at once.
     """
 
     def __init__(self, signal: Signal, timings: Timings) -> None:
@@ -102,4 +106,6 @@ def _least_yellow_s(signal: Signal, timings: Timings) -> list[int]:
 
 
 def _kind(letter: str) -> str:
+    if letter in OFF:
+        return "off"
     return "green" if letter in GREEN else "yellow" if letter in YELLOW else "red"

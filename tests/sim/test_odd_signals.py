@@ -441,6 +441,34 @@ def test_an_adaptive_program_may_be_replaced_by_any_other(tmp_path: Path) -> Non
     assert {b - a for a, b in pairwise(starts)} == {15}
 
 
+def test_an_adaptive_program_that_switches_between_seconds_is_audited_in_time(tmp_path: Path) -> None:
+    made = scenario(tmp_path, odd.logic(odd.TWO_STAGES), seconds=200)
+    rows = [ProgramRow(s, 10, 8.3, 50) if "y" not in s else ProgramRow(s, 3) for _, s in odd.TWO_STAGES]
+    with Session(made, 1) as session:
+        session.start()
+        session.advance({"c": Decision(program=Program(tuple(rows), "actuated"))}, 200)
+        assert not any(session.finish().audit.values())
+
+
+def test_a_railway_signal_beside_the_road_stays_with_sumo(tmp_path: Path) -> None:
+    made = scenario(tmp_path, odd.logic(odd.TWO_STAGES), seconds=30)
+    (tmp_path / "r.nod.xml").write_text(
+        '<nodes><node id="a" x="0" y="900"/><node id="b" x="300" y="900" type="rail_signal"/>'
+        '<node id="d" x="600" y="900"/></nodes>'
+    )
+    (tmp_path / "r.edg.xml").write_text(
+        '<edges><edge id="ab" from="a" to="b" allow="rail"/><edge id="bd" from="b" to="d" allow="rail"/></edges>'
+    )
+    files = ["-s", made.net_file, "-n", tmp_path / "r.nod.xml", "-e", tmp_path / "r.edg.xml", "-o", made.net_file]
+    subprocess.run(
+        [str(part) for part in (sumo_home() / "bin" / "netconvert", *files)], check=True, capture_output=True
+    )
+    network = Network.read(made.net_file)
+    assert [signal.id for signal in network.signals if signal.problem] == ["b"]
+    with Session(made, 1) as session:
+        assert session.start().phase.shape == (2,)
+
+
 @pytest.mark.parametrize(
     ("rows", "kind", "sentence"),
     [

@@ -210,6 +210,14 @@ def test_auditor_finds_what_is_wrong(states: list[str], violation: str) -> None:
     assert auditor.violations[violation] == 1
 
 
+def test_a_green_may_change_to_a_light_that_is_off() -> None:
+    signal = network("cologne1").signals[0]
+    auditor = Auditor(signal, NATIVE)
+    for second, letter in enumerate("GGGGGGoo"):
+        auditor.see(letter + "r" * (signal.links - 1), second)
+    assert not +auditor.violations
+
+
 def test_auditor_finds_foes() -> None:
     signal = network("cologne1").signals[0]
     auditor = Auditor(signal, NATIVE)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -344,6 +345,15 @@ def test_a_sumo_that_dies_is_one_sentence_and_others_live() -> None:
             victim.step({})
 
 
+@pytest.fixture
+def ctrl_c_interrupts() -> Iterator[None]:
+    """A shell that starts the tests in the background has them ignore Ctrl-C; here it counts."""
+    before = signals.signal(signals.SIGINT, signals.default_int_handler)
+    yield
+    signals.signal(signals.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_ctrl_c_in_any_verb_leaves_each_answer_with_its_own_request() -> None:
     """An answer that comes after the interruption is nobody's; one that is torn ends the session with a sentence."""
     draw, interrupted = random.Random(3), 0
